@@ -1,0 +1,96 @@
+# p2pshare: "make" prints the targets. build, test and demo need nothing but Go
+# and make; race needs a C compiler.
+
+MODULE  := github.com/p2pshare/p2pshare
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# Tools are pinned here and run from bin/tools; they stay out of go.mod, since
+# importers of this library should not inherit a linter's dependencies.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT  := mvdan.cc/gofumpt@v0.12.0
+BUF      := github.com/bufbuild/buf/cmd/buf@v1.57.2
+GENGO    := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+GENRPC   := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
+VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+TOOLS    := $(CURDIR)/bin/tools
+
+FUZZTIME ?= 20s
+TIMEOUT  ?= 10m
+
+.DEFAULT_GOAL := help
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary, as bin/p2pshare
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2pshare ./cmd/p2pshare
+
+demo: build ## two trackers, three clients, a real kill: on this machine, in a temporary folder
+	bin/p2pshare demo
+
+test: ## all tests
+	go test -timeout $(TIMEOUT) ./...
+
+race: ## all tests under the race detector, in random order
+	go test -race -shuffle=on -count=1 -timeout 20m ./...
+
+long: build ## what takes too long for every change: big files, many kills
+	P2PSHARE_LONG=1 go test -count=1 -timeout 60m -v -run 'TestLong' ./...
+
+e2e: ## the binary, as scripts drive it
+	go test -count=1 -timeout $(TIMEOUT) ./cmd/...
+
+bench: ## benchmarks, as text that benchstat reads
+	go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),5) ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+cover: ## coverage by package
+	go test -timeout $(TIMEOUT) -coverprofile coverage.out -coverpkg ./... ./... && go tool cover -func coverage.out | tail -1
+
+cross: ## builds for the other systems
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o /dev/null ./cmd/p2pshare
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/p2pshare
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/p2pshare
+
+tool = $(TOOLS)/$(notdir $(firstword $(subst @, ,$(1))))
+define install
+@test -x $(call tool,$(1)) && grep -qxF '$(1)' $(call tool,$(1)).pin 2>/dev/null || \
+	{ GOBIN=$(TOOLS) GOFLAGS= go install $(1) && echo '$(1)' > $(call tool,$(1)).pin; }
+endef
+
+fmt: ## gofumpt over everything
+	$(call install,$(GOFUMPT))
+	$(TOOLS)/gofumpt -w $$(git ls-files '*.go' | grep -v '^protocol/pb/')
+
+lint: ## golangci-lint with .golangci.yml
+	$(call install,$(GOLANGCI))
+	$(TOOLS)/golangci-lint run ./...
+
+generate: ## code from the .proto files
+	$(call install,$(BUF))
+	$(call install,$(GENGO))
+	$(call install,$(GENRPC))
+	PATH=$(TOOLS):$$PATH buf generate
+
+verify: generate ## generated code and go.mod are up to date
+	go mod tidy -diff
+	git diff --exit-code -- protocol/pb
+
+vuln: ## known vulnerabilities of what is linked; needs the network
+	$(call install,$(VULN))
+	$(TOOLS)/govulncheck ./... || { echo "govulncheck found something, or could not reach its database"; exit 1; }
+
+check: verify lint race e2e cross ## what CI runs
+
+clean: ## remove bin and profiles
+	rm -rf bin coverage.out
+
+.PHONY: help build demo test race long e2e bench fuzz cover cross fmt lint generate verify vuln check clean

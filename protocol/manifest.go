@@ -1,0 +1,157 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+
+	"github.com/zeebo/blake3"
+)
+
+// SHA1 is there because users compare it with what other tools print. It no
+// longer resists collisions, so it is never an identifier and never the only check.
+type SHA1 [20]byte
+
+// String returns lower-case hex.
+func (s SHA1) String() string { return hex.EncodeToString(s[:]) }
+
+// PieceHash is what a piece must match: both, or it does not count. BLAKE3 decides.
+type PieceHash struct {
+	SHA1   SHA1
+	BLAKE3 [32]byte
+}
+
+// Manifest describes a file: what a downloader needs to check every byte. It
+// is immutable once made; the zero value is not valid.
+type Manifest struct {
+	Name        string // a valid file name, see CanonicalFile
+	Size        int64  // bytes
+	PieceLength int64  // bytes; a power of two from PieceLength to MaxPieceLength
+	SHA1        SHA1   // of the whole file
+	Pieces      []PieceHash
+}
+
+// PieceLengthFor returns the shortest allowed piece length with which a file of
+// size bytes has at most MaxPieces pieces, or E_LIMIT.
+func PieceLengthFor(size int64) (int64, error) {
+	for length := int64(PieceLength); length <= MaxPieceLength; length *= 2 {
+		if size <= length*MaxPieces {
+			return length, nil
+		}
+	}
+	return 0, Errorf(CodeLimit, "limit reached: a file may have %d bytes", int64(MaxPieceLength)*MaxPieces)
+}
+
+// PieceCount returns how many pieces a file of size bytes has; an empty file has none.
+func PieceCount(size, pieceLength int64) int {
+	return int((size + pieceLength - 1) / pieceLength)
+}
+
+// PieceSize returns the bytes of piece i: the last one may be shorter.
+func (m *Manifest) PieceSize(i int) int64 {
+	return min(m.PieceLength, m.Size-m.PieceOffset(i))
+}
+
+// PieceOffset returns where piece i begins in the file.
+func (m *Manifest) PieceOffset(i int) int64 { return int64(i) * m.PieceLength }
+
+// manifestMagic begins every encoding; the last byte is the version.
+const manifestMagic = "p2psM\x01"
+
+// Encode returns the canonical bytes: magic; uvarint piece length; uvarint
+// number of entries (1); for each entry uvarint length and bytes of its path,
+// uvarint size, SHA-1; then for each piece SHA-1 and BLAKE3-256. Entries lie
+// one behind another in one space of pieces, so that a folder can be a manifest.
+func (m *Manifest) Encode() []byte {
+	b := make([]byte, 0, len(manifestMagic)+64+len(m.Name)+len(m.Pieces)*52)
+	b = append(b, manifestMagic...)
+	b = binary.AppendUvarint(b, uint64(m.PieceLength))
+	b = binary.AppendUvarint(b, 1)
+	b = binary.AppendUvarint(b, uint64(len(m.Name)))
+	b = append(b, m.Name...)
+	b = binary.AppendUvarint(b, uint64(m.Size))
+	b = append(b, m.SHA1[:]...)
+	for i := range m.Pieces {
+		b = append(b, m.Pieces[i].SHA1[:]...)
+		b = append(b, m.Pieces[i].BLAKE3[:]...)
+	}
+	return b
+}
+
+// ID returns the hash of the canonical bytes.
+func (m *Manifest) ID() FileID { return ManifestID(m.Encode()) }
+
+// ManifestID returns the id of the file that the canonical bytes describe.
+func ManifestID(encoded []byte) FileID { return FileID(blake3.Sum256(encoded)) }
+
+// DecodeManifest checks everything that can be checked without the file and
+// refuses every encoding but the canonical one. Errors: E_BAD_MANIFEST, E_NAME, E_LIMIT.
+func DecodeManifest(b []byte) (*Manifest, error) {
+	if len(b) > MaxManifest {
+		return nil, Errorf(CodeLimit, "limit reached: a manifest may have %d bytes", MaxManifest)
+	}
+	d := manifestDecoder{rest: b}
+	if string(d.bytes(uint64(len(manifestMagic)))) != manifestMagic {
+		return nil, badManifest("it does not begin like one")
+	}
+	m := &Manifest{PieceLength: int64(d.uvarint())}
+	if d.uvarint() != 1 {
+		return nil, badManifest("it does not describe exactly one file")
+	}
+	m.Name = string(d.bytes(d.uvarint()))
+	m.Size = int64(d.uvarint())
+	copy(m.SHA1[:], d.bytes(uint64(len(m.SHA1))))
+	if d.failed {
+		return nil, badManifest("it is cut short")
+	}
+	if _, err := CanonicalFile(m.Name); err != nil {
+		return nil, err
+	}
+	if m.PieceLength < PieceLength || m.PieceLength > MaxPieceLength || m.PieceLength&(m.PieceLength-1) != 0 {
+		return nil, badManifest("its piece length is not allowed")
+	}
+	if m.Size < 0 || m.Size > m.PieceLength*MaxPieces {
+		return nil, badManifest("its size is not allowed")
+	}
+	n := PieceCount(m.Size, m.PieceLength)
+	if len(d.rest) != n*52 {
+		return nil, badManifest("the number of its hashes does not fit its size")
+	}
+	m.Pieces = make([]PieceHash, n)
+	for i := range m.Pieces {
+		copy(m.Pieces[i].SHA1[:], d.bytes(20))
+		copy(m.Pieces[i].BLAKE3[:], d.bytes(32))
+	}
+	return m, nil
+}
+
+func badManifest(why string) error {
+	return Errorf(CodeBadManifest, "the description of this file is wrong: %s", why)
+}
+
+// manifestDecoder reads fields until one is missing; then failed stays set.
+type manifestDecoder struct {
+	rest   []byte
+	failed bool
+}
+
+func (d *manifestDecoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	// A last byte of zero behind others is a longer spelling of the same number.
+	if n <= 0 || n > 1 && d.rest[n-1] == 0 || v > math.MaxInt64 {
+		d.failed, d.rest = true, nil
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *manifestDecoder) bytes(n uint64) []byte {
+	if uint64(len(d.rest)) < n {
+		d.failed, d.rest = true, nil
+		return nil
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}
