@@ -71,7 +71,7 @@
 //
 // # Tracker to tracker: /p2pshare/sync/1.0 and the topic /p2pshare/state/1.0
 //
-// See pb/sync.proto: one SyncRequest and one SyncReply a stream. The topic is
+// See pb/sync.proto: one SyncRequest and its answer a stream. The topic is
 // gossipsub under the protocol name /p2pshare/meshsub/1.2.0 among the trackers
 // of the list, with signed messages. What it carries is a hint; the exchange of
 // digests is what brings catalogs together.

@@ -71,7 +71,7 @@ func fileNameFault(name string) string {
 		return `it contains one of : * ? " < > |`
 	case strings.IndexFunc(name, isUnsafe) >= 0:
 		return "it contains a control or invisible character"
-	case suffixForm.MatchString(name):
+	case suffixForm.MatchString(strings.ToLower(name)):
 		return "it ends like a name that was made unique"
 	}
 	stem, _, _ := strings.Cut(name, ".")

@@ -94,7 +94,7 @@ var evilFileNames = []string{
 	"\x1b[2Jx", "a\x1b]0;title\x07", "a\x7f", "a\u0080b", "a\u009bb", "a\u202egpj.exe", "a\u200bb", "a\u200fb", "a\u2066b",
 	"a\u2028b", "a\u2029b", "\ufeffx", "a\u061cb", "a\u2060b", "a\u00adb", "a\u3164b", "con", "CON", "con.txt", "Prn.tar.gz", "aux.", "NUL", "nul.txt",
 	"COM1", "com0.x", "LPT9.doc", "com¹", "CLOCK$", "nul .txt", "a*b", "a?b", "a\"b", "a<b", "a>b", "a|b",
-	"\xff\xfe", "a\xc0\xaf", "e\u0301.txt", strings.Repeat("x", 201), "bob~3f9a", "\ue000x",
+	"\xff\xfe", "a\xc0\xaf", "e\u0301.txt", strings.Repeat("x", 201), "bob~3f9a", "Bob~3F9A", "\ue000x",
 }
 
 func TestSuffixes(t *testing.T) {

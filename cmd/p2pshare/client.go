@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/progress"
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/shell"
+	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+)
+
+func clientCommand(std streams) *cli.Command {
+	return &cli.Command{
+		Name:      "client",
+		Usage:     "share and fetch files: a shell on a terminal, else commands from standard input",
+		ArgsUsage: "[LISTEN] TRACKER_INFO",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "c", Usage: "run this `COMMAND` instead of reading standard input (repeatable)"},
+			&cli.BoolFlag{Name: "e", Usage: "stop at the first command that fails"},
+			&cli.BoolFlag{Name: "stay", Usage: "go on sharing and downloading after the last command, until SIGINT or SIGTERM"},
+			&cli.StringFlag{Name: "data", Usage: "folder of key, session, shares, unfinished downloads and log"},
+			&cli.StringFlag{Name: "downloads", Usage: "where downloads go by default (default: the current folder)"},
+			&cli.BoolFlag{Name: "json", Usage: "answer each command with a JSON object on a line"},
+			&cli.BoolFlag{Name: "password-stdin", Usage: "take passwords that are not on a command's line from standard input, a line each"},
+			&cli.IntFlag{Name: "workers", Usage: "pieces fetched, verified and written at once (default: twice the number of CPUs, at least 4)"},
+			&cli.BoolFlag{Name: "accept-new-trackers", Usage: "trust trackers that are listed without an id, and remember their ids"},
+		},
+		Action:          func(c *cli.Context) error { return runClient(c, std) },
+		OnUsageError:    usageError,
+		HideHelpCommand: true,
+	}
+}
+
+// clientRun is one run of a client: what the flags say.
+type clientRun struct {
+	std           streams
+	listen        string
+	list          string
+	data          string
+	downloads     string
+	commands      []string
+	workers       int
+	stopAtFirst   bool
+	stay          bool
+	json          bool
+	passwordStdin bool
+	acceptNew     bool
+	interactive   bool
+}
+
+func runClient(c *cli.Context, std streams) error {
+	r, err := parseClient(c, std)
+	if err != nil {
+		return err
+	}
+	// In the shell Ctrl-C is for the command that runs, otherwise for the process.
+	ending := []os.Signal{syscall.SIGTERM}
+	var interrupts chan os.Signal
+	if r.interactive {
+		interrupts = make(chan os.Signal, 1)
+		signal.Notify(interrupts, os.Interrupt)
+		defer signal.Stop(interrupts)
+	} else {
+		ending = append(ending, os.Interrupt)
+	}
+	ctx, stop := signal.NotifyContext(c.Context, ending...)
+	defer stop()
+
+	// The key comes first: with it the folder becomes the user's alone.
+	if _, _, err := host.LoadKey(r.data, true); err != nil {
+		return err
+	}
+	log, err := openLog(r.data, "client.log")
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	asking := new(atomic.Bool)
+	n, err := node.New(r.options(log, asking)...)
+	if err != nil {
+		return err
+	}
+	err = r.commandsOver(ctx, shell.ForNode(n), interrupts, asking)
+	if closeErr := n.Close(); closeErr != nil && err == nil {
+		err = fmt.Errorf("close: %w", closeErr)
+	}
+	return err
+}
+
+func parseClient(c *cli.Context, std streams) (clientRun, error) {
+	r := clientRun{
+		std: std, data: c.String("data"), downloads: c.String("downloads"), commands: c.StringSlice("c"), workers: c.Int("workers"),
+		stopAtFirst: c.Bool("e"), stay: c.Bool("stay"), json: c.Bool("json"), passwordStdin: c.Bool("password-stdin"), acceptNew: c.Bool("accept-new-trackers"),
+	}
+	switch c.NArg() {
+	case 1:
+		r.list = c.Args().Get(0)
+	case 2:
+		r.listen, r.list = c.Args().Get(0), c.Args().Get(1)
+	default:
+		return r, usagef("%d arguments; usage: p2pshare client [FLAGS] [LISTEN] TRACKER_INFO, with the flags before the arguments", c.NArg())
+	}
+	var port uint16
+	if r.listen != "" {
+		at, err := netip.ParseAddrPort(r.listen)
+		if err != nil {
+			return r, protocol.Errorf(protocol.CodeConfig, "LISTEN %s is not IP:PORT", protocol.Quote(r.listen))
+		}
+		port = at.Port()
+	}
+	if c.IsSet("workers") && r.workers < 1 {
+		return r, protocol.Errorf(protocol.CodeConfig, "--workers %d: at least 1", r.workers)
+	}
+	if _, err := roster.Read(r.list); err != nil {
+		return r, err // before any folder is made
+	}
+	if r.data == "" {
+		dir, err := defaultData(port)
+		if err != nil {
+			return r, err
+		}
+		r.data = dir
+	}
+	r.interactive = len(r.commands) == 0 && !r.passwordStdin && !r.json && isTerminal(std.in) && isTerminal(std.out)
+	return r, nil
+}
+
+// defaultData is where a client keeps what it must not lose. A port of its own
+// gives a folder of its own, so that several clients run on one machine.
+func defaultData(port uint16) (string, error) {
+	state := os.Getenv("XDG_STATE_HOME")
+	if state == "" || !filepath.IsAbs(state) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", protocol.Errorf(protocol.CodeConfig, "there is no home folder for the client's data; name one with --data: %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	name := "client"
+	if port != 0 {
+		name += "-" + strconv.Itoa(int(port))
+	}
+	return filepath.Join(state, "p2pshare", name), nil
+}
+
+// options turns flags into those of the node. asking is set while a question
+// may be put to the terminal.
+func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
+	opts := []node.Option{
+		node.WithDataDir(r.data),
+		node.WithTrackerFile(r.list),
+		node.WithLog(func(e node.Event) {
+			log.line(e.Time, "what", e.Kind, "group", e.Group, "user", e.User, "file", e.File, "text", e.Text)
+		}),
+	}
+	if r.listen != "" {
+		opts = append(opts, node.WithListen(r.listen))
+	}
+	if r.downloads != "" {
+		opts = append(opts, node.WithDownloadDir(r.downloads))
+	}
+	if r.workers > 0 {
+		opts = append(opts, node.WithWorkers(r.workers))
+	}
+	switch {
+	case r.acceptNew:
+		opts = append(opts, node.WithConfirm(func(address, id string) bool {
+			fmt.Fprintf(r.std.err, "note: trusting the tracker %s with the id %s from now on\n", protocol.Printable(address), protocol.Printable(id))
+			return true
+		}))
+	case r.interactive:
+		opts = append(opts, node.WithConfirm(func(address, id string) bool {
+			if !asking.Load() {
+				return false
+			}
+			return askYes(r.std.in, r.std.err, fmt.Sprintf("The tracker %s has the id %s.\nTrust it from now on?", protocol.Printable(address), protocol.Printable(id)))
+		}))
+	}
+	return opts
+}
+
+// commandsOver runs the shell or the script, then stays if it is to.
+func (r clientRun) commandsOver(ctx context.Context, client shell.Client, interrupts <-chan os.Signal, asking *atomic.Bool) error {
+	s := shell.New(shell.Options{Client: client, Out: r.std.out, Err: r.std.err, JSON: r.json, Progress: r.renderer()})
+	defer s.Progress.Close()
+	var err error
+	if r.interactive {
+		// Trackers without a known id are asked about now: later the terminal is
+		// the line editor's.
+		asking.Store(true)
+		client.Trackers(ctx)
+		asking.Store(false)
+		err = s.Interact(ctx, shell.Terminal{In: r.std.in, Out: r.std.out, History: filepath.Join(r.data, "history"), Interrupts: interrupts})
+	} else {
+		err = r.script(ctx, s)
+	}
+	if !r.stay || (r.stopAtFirst && err != nil) {
+		return err
+	}
+	select { // in a script there are no interrupts: they end the context
+	case <-ctx.Done():
+	case <-interrupts:
+	}
+	if isInterrupted(err) {
+		return nil // the signal came during the last command, as it may
+	}
+	return err
+}
+
+func (r clientRun) script(ctx context.Context, s *shell.Shell) error {
+	var lines shell.Lines
+	stdin := shell.NewInput(r.std.in)
+	defer stdin.Close()
+	if len(r.commands) > 0 {
+		if slices.ContainsFunc(r.commands, shell.CarriesPassword) {
+			fmt.Fprintln(r.std.err, "warning: a password on the command line can be seen by other users of this machine; use --password-stdin")
+		}
+		commands := shell.Commands(r.commands)
+		lines = &commands
+	} else {
+		lines = stdin
+	}
+	if r.passwordStdin {
+		s.Secret = stdin.Secret
+	} else if f, ok := r.std.in.(*os.File); ok && isTerminal(f) {
+		s.Secret, s.SecretTwice = askSecret(f, r.std.err), true
+	}
+	if err := s.RunScript(ctx, lines, r.stopAtFirst); err != nil {
+		return toldError{err}
+	}
+	return nil
+}
+
+// renderer is bars for a person, objects for a program, lines for a file.
+func (r clientRun) renderer() progress.Renderer {
+	switch {
+	case r.json:
+		return progress.NewJSON(r.std.err, time.Now)
+	case isTerminal(r.std.err):
+		return progress.NewBars(r.std.err)
+	default:
+		return progress.NewLines(r.std.err, time.Now)
+	}
+}

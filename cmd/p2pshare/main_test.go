@@ -1,0 +1,13 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the program: under the name p2pshare it runs
+// main, so that scripts start real processes without a build.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"p2pshare": main})
+}

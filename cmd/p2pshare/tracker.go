@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/tracker"
+)
+
+// readyTime is how long a tracker may take to its first exchange with the
+// others before it tells why: the 3 s that this takes at most, and one more.
+const readyTime = 4 * time.Second
+
+// defaultClients is how many clients a tracker is prepared for.
+const defaultClients = 1000
+
+func trackerCommand(std streams) *cli.Command {
+	return &cli.Command{
+		Name:      "tracker",
+		Usage:     "run a tracker, or make keys and the list of trackers",
+		ArgsUsage: "TRACKER_INFO NUMBER",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "data", Usage: "folder of key, catalog and log (default: tracker-NUMBER beside TRACKER_INFO)"},
+			&cli.StringFlag{Name: "listen", Usage: "where to bind when it differs from the line in TRACKER_INFO"},
+			&cli.BoolFlag{Name: "new-network", Usage: "begin a new network if the folder has no catalog; for exactly one of its trackers"},
+			&cli.IntFlag{Name: "max-clients", Value: defaultClients, Usage: "how many clients to be prepared for; other limits follow"},
+			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts"},
+			&cli.IntFlag{Name: "min-password", Value: 8, Usage: "the least length of a password, in characters"},
+			&cli.StringSliceFlag{Name: "limit", Usage: "NAME=VALUE replaces a rate limit (repeatable); help lists them"},
+		},
+		Subcommands: []*cli.Command{
+			{
+				Name: "init", Usage: "make a network: its list and the keys of its trackers", ArgsUsage: "TRACKER_INFO [ADDR...]",
+				Action: func(c *cli.Context) error { return trackerInit(c, std) }, OnUsageError: usageError, HideHelpCommand: true,
+			},
+			{
+				Name: "id", Usage: "make a key if there is none, and print the line for TRACKER_INFO", ArgsUsage: "ADDR",
+				Flags:  []cli.Flag{&cli.StringFlag{Name: "data", Usage: "folder of the key"}},
+				Action: func(c *cli.Context) error { return trackerID(c, std) }, OnUsageError: usageError, HideHelpCommand: true,
+			},
+		},
+		Action:          func(c *cli.Context) error { return runTracker(c, std) },
+		OnUsageError:    usageError,
+		HideHelpCommand: true,
+	}
+}
+
+func runTracker(c *cli.Context, std streams) error {
+	limits, onlyHelp, err := parseLimits(c.StringSlice("limit"))
+	if err != nil {
+		return err
+	}
+	if onlyHelp {
+		for _, l := range tracker.Limits() {
+			fmt.Fprintf(std.out, "%s\t%s\t%s\n", l.Name, l.Default, l.Help)
+		}
+		return nil
+	}
+	cfg, err := trackerConfig(c)
+	if err != nil {
+		return err
+	}
+	cfg.Limits = limits
+
+	// Signals count from here on, so that one during the start is not lost.
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	log, err := openLog(cfg.Dir, "tracker.log")
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cfg.Log = func(a tracker.Activity) {
+		log.line(a.Time, "what", a.What, "user", a.User, "peer", a.Peer, "group", a.Group, "object", a.Object, "result", a.Result, "detail", a.Detail)
+		if a.Warn {
+			fmt.Fprintln(std.err, "warning: "+warning(a))
+		}
+	}
+	warnOpenFiles(std, cfg.MaxClients)
+	t, err := tracker.New(cfg)
+	if err != nil {
+		return err
+	}
+	err = serveTracker(ctx, t, cfg, std)
+	if closeErr := t.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close: %w", closeErr))
+	}
+	return err
+}
+
+// trackerConfig checks flags and arguments.
+func trackerConfig(c *cli.Context) (tracker.Config, error) {
+	var none tracker.Config
+	if c.NArg() != 2 {
+		return none, usagef("%d arguments; usage: p2pshare tracker [FLAGS] TRACKER_INFO NUMBER, with the flags before the arguments", c.NArg())
+	}
+	path := c.Args().Get(0)
+	entries, err := roster.Read(path)
+	if err != nil {
+		return none, err
+	}
+	number, err := strconv.Atoi(c.Args().Get(1))
+	if err != nil || number < 1 || number > len(entries) {
+		return none, usagef("%s is no tracker of %s; it lists %s", protocol.Quote(c.Args().Get(1)), protocol.Printable(path), listed(entries))
+	}
+	registration := c.String("registration")
+	switch {
+	case registration != "open" && registration != "closed":
+		return none, protocol.Errorf(protocol.CodeConfig, "--registration %s: it is open or closed", protocol.Quote(registration))
+	case c.Int("max-clients") < 1:
+		return none, protocol.Errorf(protocol.CodeConfig, "--max-clients %d: at least 1", c.Int("max-clients"))
+	case c.Int("min-password") < 1 || c.Int("min-password") > 128:
+		return none, protocol.Errorf(protocol.CodeConfig, "--min-password %d: from 1 to 128", c.Int("min-password"))
+	}
+	for _, e := range entries {
+		if e.ID == "" {
+			return none, protocol.Errorf(protocol.CodeConfig, "%s, line %d: tracker %d has no id, so that no other one could trust it; \"p2pshare tracker init %s\" gives it one",
+				protocol.Printable(path), e.Line, e.Number, protocol.Printable(path))
+		}
+	}
+	dir := c.String("data")
+	if dir == "" {
+		dir = trackerDir(path, number)
+	}
+	if err := ownKey(dir, entries[number-1]); err != nil {
+		return none, err
+	}
+	network, err := readMark(dir)
+	if err == nil && network.IsZero() && c.Bool("new-network") {
+		network = protocol.NewNetworkID()
+		err = writeMark(dir, network)
+	}
+	if err != nil {
+		return none, err
+	}
+	return tracker.Config{
+		Trackers: entries, Number: number, Dir: dir, Listen: c.String("listen"),
+		NewNetwork: network,
+		MaxClients: c.Int("max-clients"), RegistrationClosed: registration == "closed", MinPassword: c.Int("min-password"),
+	}, nil
+}
+
+// ownKey checks that the folder has the key of this tracker, before anything is
+// written to it.
+func ownKey(dir string, e roster.Entry) error {
+	key, _, err := host.LoadKey(dir, false)
+	if errors.Is(err, protocol.ErrNotFound) {
+		return protocol.Errorf(protocol.CodeNotFound, "%s has no key of tracker %d; run it on the machine where \"p2pshare tracker init\" or \"tracker id\" made one, or say --data", protocol.Quote(dir), e.Number)
+	}
+	if err != nil {
+		return err
+	}
+	if !e.ID.MatchesPrivateKey(key) {
+		return protocol.Errorf(protocol.CodeConfig, "the key in %s is not that of tracker %d, whose id is %s", protocol.Quote(dir), e.Number, e.ID)
+	}
+	return nil
+}
+
+func listed(entries []roster.Entry) string {
+	texts := make([]string, len(entries))
+	for i, e := range entries {
+		texts[i] = fmt.Sprintf("%d (%s)", e.Number, e.Text)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// parseLimits reads NAME=VALUE; onlyHelp is set if the limits are to be listed.
+func parseLimits(given []string) (limits map[string]string, onlyHelp bool, err error) {
+	limits = make(map[string]string)
+	for _, text := range given {
+		if text == "help" {
+			return nil, true, nil
+		}
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || value == "" {
+			return nil, false, protocol.Errorf(protocol.CodeConfig, "--limit %s: it is NAME=VALUE; \"--limit help\" lists the names", protocol.Quote(text))
+		}
+		limits[name] = value
+	}
+	return limits, false, nil
+}
+
+// serveTracker waits until the tracker serves, says so, and carries out what
+// the console says until it or a signal ends it.
+func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams) error {
+	lines := readConsole(ctx, std.in)
+	ready := t.Ready()
+	late := time.NewTimer(readyTime)
+	defer late.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-late.C:
+			if status := t.Status(); !status.Serving {
+				fmt.Fprintf(std.err, "warning: tracker %d does not serve yet: %s\n", cfg.Number, protocol.Printable(status.Reason))
+			}
+		case <-ready:
+			ready = nil
+			if err := dropMark(cfg.Dir); err != nil {
+				return err
+			}
+			fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr())
+		case text, open := <-lines:
+			if !open {
+				lines = nil // the end of standard input ends nothing
+				continue
+			}
+			if quit := console(ctx, t, std, text); quit {
+				return nil
+			}
+		}
+	}
+}
+
+func warning(a tracker.Activity) string {
+	parts := []string{a.What}
+	for _, p := range []string{a.User, a.Peer, a.Group, a.Object, a.Result, a.Detail} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return protocol.Printable(strings.Join(parts, ": "))
+}
+
+// warnOpenFiles tells when the system lets this process open fewer files than
+// its clients will need: a connection each, some a second one over the other
+// transport, and a hundred for everything else.
+func warnOpenFiles(std streams, clients int) {
+	need := uint64(clients)*3/2 + 100
+	if have, known := maxOpenFiles(); known && have < need {
+		fmt.Fprintf(std.err, "warning: this process may open %d files, %d clients need about %d; raise the limit (ulimit -n) or lower --max-clients\n", have, clients, need)
+	}
+}

@@ -1,0 +1,379 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/records"
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
+	"github.com/p2pshare/p2pshare/node/internal/trackers"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// The states of a download in the records.
+const (
+	recActive   = "active"
+	recComplete = "complete"
+	recFailed   = "failed"
+)
+
+// Download is a handle on one transfer. Its methods are safe for concurrent use.
+type Download struct {
+	account *account
+	key     fileKey
+	ended   chan struct{} // closed when the transfer has ended, one way or the other
+	find    chan struct{} // more peers are wanted
+
+	mu      sync.Mutex
+	rec     records.Download
+	stop    context.CancelCauseFunc // of the transfer; nil before it runs
+	revoked error                   // why it must not run (any more)
+	part    *filestore.Partial      // while it grows
+	swarm   *swarm.Swarm
+	latest  swarm.Progress
+	waits   error // what it waits for outside of the swarm
+	before  tally // of swarms that ended
+	result  Result
+	err     error
+	tries   int           // to make the tracker that holds the lease take the offer
+	news    chan struct{} // closed and replaced at each change
+}
+
+// State is where a download stands.
+type State string
+
+// The states.
+const (
+	Downloading State = "downloading"
+	Waiting     State = "waiting"
+	Paused      State = "paused"
+	Complete    State = "complete"
+	Failed      State = "failed"
+)
+
+// Progress is a snapshot of a download.
+type Progress struct {
+	Group, Name string
+	State       State
+	Reason      protocol.Code // why it waits, or failed
+	Message     string        // the same for a person
+	Done, Total int64         // verified bytes, bytes of the file
+	Rate        float64       // bytes per second
+	Peers       int
+	ETA         time.Duration // zero if not known
+}
+
+// Result is a finished download.
+type Result struct {
+	Group, Name, Path string
+	Size              int64
+	SHA1              protocol.SHA1
+	ID                protocol.FileID
+	Took              time.Duration // in this process
+	Wasted            int64
+	Peers             []PeerShare
+}
+
+// PeerShare is what one peer gave.
+type PeerShare struct {
+	Peer, User string
+	Pieces     int
+}
+
+func newDownload(a *account, r records.Download) *Download {
+	d := &Download{
+		account: a, key: fileKey{r.Group, r.File}, rec: r,
+		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
+	}
+	switch r.State {
+	case recComplete:
+		d.result = d.resultOf(r)
+		close(d.ended)
+	case recFailed:
+		d.err = protocol.Errorf(r.Code, "%s", r.Reason)
+		close(d.ended)
+	}
+	return d
+}
+
+func (d *Download) resultOf(r records.Download) Result {
+	return Result{
+		Group: r.GroupNm, Name: protocol.Printable(r.Name), Path: r.Path, Size: r.Size, SHA1: r.SHA1, ID: r.File,
+	}
+}
+
+// unfinished reports whether the download is to run.
+func (d *Download) unfinished() bool { return d.record().State == recActive }
+
+func (d *Download) record() records.Download {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rec
+}
+
+// growing returns the partial file, nil when there is none (any more).
+func (d *Download) growing() *filestore.Partial {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.part
+}
+
+// again allows the tries of a new push stream.
+func (d *Download) again() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tries = 0
+}
+
+// tryAgain counts one of them, and returns how long to wait before it.
+func (d *Download) tryAgain() (wait time.Duration, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tries++
+	return time.Duration(d.tries) * time.Second, d.tries <= maxOfferTries
+}
+
+// changed wakes the readers of Updates.
+func (d *Download) changed() { d.change(func() {}) }
+
+func (d *Download) change(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+	close(d.news)
+	d.news = make(chan struct{})
+}
+
+// Download fetches a file of a group; dest is a folder, a new file's path, or
+// "" for the default. The context bounds the look-up; the transfer belongs to
+// the handle. A download of the same file that is under way is returned.
+// Errors: E_NOT_MEMBER, E_NOT_FOUND, E_TARGET_EXISTS, E_EXISTS, ...
+func (n *Node) Download(ctx context.Context, group, name, dest string) (*Download, error) {
+	a, err := n.current()
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.fetch(ctx, group, name, dest)
+	n.did(Event{Kind: "download_file", Group: protocol.Printable(group), File: protocol.Printable(name), Text: outcome(err)})
+	return d, n.names.check(err, group, "")
+}
+
+func (a *account) fetch(ctx context.Context, group, name, dest string) (*Download, error) {
+	n := a.node
+	res, err := trackers.Call(ctx, n.trackers, rpc.FindFile, &pb.FindFileRequest{Group: n.names.group(group), Name: name})
+	if err != nil {
+		return nil, err
+	}
+	gid, err1 := protocol.IDFromBytes[protocol.GroupID](res.GetGroupId())
+	fid, err2 := protocol.IDFromBytes[protocol.FileID](res.GetFile().GetId())
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, protocol.Errorf(protocol.CodeInternal, "the tracker's answer names no file: %w", err)
+	}
+	n.names.sawGroup(res.GetGroup(), res.GetGroupId())
+	k := fileKey{gid, fid}
+	if d := a.download(k); d != nil && d.unfinished() {
+		return d, nil
+	}
+	if path := a.wholeCopy(fid); path != "" {
+		return nil, protocol.Errorf(protocol.CodeExists, "you have this file already: %s", path)
+	}
+	m, err := a.manifest(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	target, err := filestore.ResolveTarget(dest, n.cfg.downloads, m.Name, fid, n.host.ID().String())
+	if err != nil {
+		return nil, err
+	}
+	return a.startDownload(records.Download{
+		User: a.user, Group: gid, GroupNm: res.GetGroup(), File: fid, Name: res.GetFile().GetName(), Target: target,
+		State: recActive, Size: m.Size, SHA1: m.SHA1, Added: n.cfg.now(),
+	})
+}
+
+// wholeCopy returns where this client has a file whole and unaltered.
+func (a *account) wholeCopy(f protocol.FileID) string {
+	for _, s := range a.allShares() {
+		if r := s.record(); r.File == f && r.Withdrawn == "" && s.intact() == nil {
+			return r.Path
+		}
+	}
+	return ""
+}
+
+// manifest returns the description of a file from the records or a tracker,
+// checked against the file's id.
+func (a *account) manifest(ctx context.Context, k fileKey) (*protocol.Manifest, error) {
+	n := a.node
+	if m, err := n.storedManifest(k.file); err == nil {
+		return m, nil
+	}
+	var encoded []byte
+	err := n.trackers.Do(ctx, func(ctx context.Context, service rpc) (err error) {
+		encoded, err = getManifest(ctx, service, k)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if protocol.ManifestID(encoded) != k.file {
+		return nil, protocol.Errorf(protocol.CodeBadManifest, "the tracker sent the description of another file")
+	}
+	m, err := protocol.DecodeManifest(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return m, n.records.PutManifest(k.file, encoded)
+}
+
+// startDownload makes the handle, the record and the transfer.
+func (a *account) startDownload(r records.Download) (*Download, error) {
+	n, k := a.node, fileKey{r.Group, r.File}
+	d := newDownload(a, r)
+	a.mu.Lock()
+	old := a.downloads[k]
+	for _, other := range a.downloads {
+		if o := other.record(); other.key != k && o.State == recActive && o.Target.Path() == r.Target.Path() {
+			a.mu.Unlock()
+			return nil, protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", r.Target.Path())
+		}
+	}
+	if old != nil && old.unfinished() {
+		a.mu.Unlock()
+		return old, nil // somebody was faster
+	}
+	a.downloads[k] = d
+	a.mu.Unlock()
+
+	err := a.dropOther(old, r)
+	if err == nil {
+		err = n.records.PutDownload(r)
+	}
+	if err == nil && !a.spawn(d.run) {
+		err = errLoggedOut
+	}
+	if err != nil {
+		a.mu.Lock()
+		delete(a.downloads, k)
+		if old != nil {
+			a.downloads[k] = old
+		}
+		a.mu.Unlock()
+		return nil, err
+	}
+	return d, nil
+}
+
+// dropOther forgets an ended download of the same file. What it has fetched is
+// kept if the new one goes to the same place.
+func (a *account) dropOther(old *Download, r records.Download) error {
+	if old == nil {
+		return nil
+	}
+	o := old.record()
+	if o.State == recFailed && o.Target == r.Target {
+		return nil
+	}
+	if o.State == recFailed && o.Target.Part != "" {
+		root, err := os.OpenRoot(o.Target.Dir)
+		if err == nil {
+			err = errors.Join(root.Remove(o.Target.Part), root.Close())
+		}
+		if err != nil {
+			log.Infow("cannot remove the partial file of a failed download", "file", o.File, "err", err)
+		}
+	}
+	return a.node.records.DeleteDownload(o.User, o.Group, o.File)
+}
+
+// Downloads returns the downloads of the user in this data folder, oldest first.
+func (n *Node) Downloads() ([]*Download, error) {
+	a, err := n.current()
+	if err != nil {
+		return nil, err
+	}
+	all := a.allDownloads()
+	slices.SortFunc(all, func(x, y *Download) int { return x.record().Added.Compare(y.record().Added) })
+	return all, nil
+}
+
+// Progress returns the latest snapshot without waiting.
+func (d *Download) Progress() Progress {
+	online := d.account.node.online.Load()
+	group := d.account.groupName(d.key.group, d.record().GroupNm)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := Progress{Group: protocol.Printable(group), Name: protocol.Printable(d.rec.Name), Total: d.rec.Size, State: Downloading}
+	switch d.rec.State {
+	case recComplete:
+		p.State, p.Done = Complete, p.Total
+		return p
+	case recFailed:
+		p.State, p.Reason, p.Message, p.Done = Failed, d.rec.Code, d.rec.Reason, d.latest.Done
+		return p
+	}
+	l := d.latest
+	p.Done, p.Rate, p.Peers, p.ETA = l.Done, l.Rate, l.Peers, l.ETA
+	p.Reason, p.Message = l.Reason, l.Message
+	switch {
+	case d.waits != nil:
+		p.Reason, p.Message = protocol.CodeOf(d.waits), d.waits.Error()
+	case l.Reason == protocol.CodeNoSeeders && !online:
+		p.Reason, p.Message = protocol.CodeNoTracker, "no tracker reachable that could tell who has this file; the download goes on by itself"
+	}
+	if p.Reason != "" {
+		p.State = Waiting
+	}
+	return p
+}
+
+// Updates yields snapshots until the download ends or the loop is left. A slow
+// reader sees the latest only.
+func (d *Download) Updates() iter.Seq[Progress] {
+	return func(yield func(Progress) bool) {
+		for {
+			d.mu.Lock()
+			news := d.news
+			d.mu.Unlock()
+			if !yield(d.Progress()) {
+				return
+			}
+			select {
+			case <-d.ended:
+				yield(d.Progress())
+				return
+			default:
+			}
+			select {
+			case <-news:
+			case <-d.ended:
+			}
+		}
+	}
+}
+
+// Wait returns the outcome. Giving up by the context does not end the download.
+func (d *Download) Wait(ctx context.Context) (Result, error) {
+	select {
+	case <-d.ended:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.result, d.err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+// Done is closed when the download has ended.
+func (d *Download) Done() <-chan struct{} { return d.ended }
+
+// Dir is the folder that the file goes to.
+func (d *Download) Dir() string { return filepath.Clean(d.record().Target.Dir) }

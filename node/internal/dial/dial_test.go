@@ -1,0 +1,71 @@
+package dial_test
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/sec"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/node/internal/dial"
+)
+
+func newHost(t *testing.T, addrs ...string) host.Host {
+	t.Helper()
+	h, err := libp2p.New(libp2p.ListenAddrStrings(addrs...), libp2p.DisableRelay())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+func addr(t *testing.T, text string) ma.Multiaddr {
+	t.Helper()
+	a, err := ma.NewMultiaddr(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+var options = dial.Options{TCP: 5 * time.Second, Other: 5 * time.Second, Keep: time.Hour}
+
+func TestConnect(t *testing.T) {
+	a := newHost(t, "/ip4/127.0.0.1/tcp/0")
+	b := newHost(t, "/ip4/127.0.0.1/tcp/0")
+	c := newHost(t, "/ip4/127.0.0.1/tcp/0")
+	quic := newHost(t, "/ip4/127.0.0.1/udp/0/quic-v1")
+	gone := newHost(t, "/ip4/127.0.0.1/tcp/0")
+	refused := gone.Addrs()[0]
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	silent := addr(t, "/ip4/127.0.0.1/udp/9/quic-v1")
+
+	began := time.Now()
+	err := dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{refused, silent}, options)
+	if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(began) > options.Other {
+		t.Errorf("refused: %v after %v", err, time.Since(began))
+	}
+	err = dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{b.Addrs()[0], silent}, options)
+	if m, ok := errors.AsType[sec.ErrPeerIDMismatch](err); !ok || m.Actual != b.ID() {
+		t.Errorf("somebody else: %v", err)
+	}
+	if err := dial.Connect(t.Context(), a, c.ID(), append(c.Addrs(), silent), options); err != nil {
+		t.Errorf("over TCP: %v", err)
+	}
+	if err := dial.Connect(t.Context(), a, c.ID(), nil, options); err != nil {
+		t.Errorf("connected already: %v", err)
+	}
+	if err := dial.Connect(t.Context(), a, quic.ID(), quic.Addrs(), options); err != nil {
+		t.Errorf("over QUIC: %v", err)
+	}
+	if known := a.Peerstore().Addrs(gone.ID()); len(known) != 2 {
+		t.Errorf("kept %v", known)
+	}
+}

@@ -1,0 +1,204 @@
+package filestore
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// storage is the data of a partial file: an *os.File, or in tests one that fails.
+type storage interface {
+	io.ReaderAt
+	io.WriterAt
+	// Sync makes what was written durable.
+	Sync() error
+}
+
+// Partial is a file that grows. It implements piece.Content. Safe for concurrent use.
+type Partial struct {
+	target   Target
+	manifest *protocol.Manifest
+	env      env
+	root     *os.Root
+	file     *os.File
+	data     storage // of file
+	room     room
+	pieces   *ledger
+	sync     syncer
+	// finishing holds one token, taken by the Finish under way. It guards placed.
+	finishing chan struct{}
+	placed    bool // the file has its final name
+
+	mu     sync.Mutex
+	closed bool
+
+	// users are calls under way; Close waits for them. Added to under mu.
+	users sync.WaitGroup
+}
+
+// enter begins a call that uses the file; leave must follow when it returns nil.
+func (p *Partial) enter() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return protocol.Errorf(protocol.CodeNotFound, "the download of %s is closed", shown(p.target.Path()))
+	}
+	p.users.Add(1)
+	return nil
+}
+
+func (p *Partial) leave() { p.users.Done() }
+
+// WritePiece checks both hashes and, if good, writes the piece; then it may be
+// served. It is journaled after the next sync (16 MiB or 2 s). The error is
+// a local fault (E_DISK_FULL, E_STATE, ...), says nothing about the peer and
+// leaves the piece missing. A good piece that is there already is not written.
+func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
+	if err := p.enter(); err != nil {
+		return 0, err
+	}
+	defer p.leave()
+	if i < 0 || i >= len(p.manifest.Pieces) {
+		return 0, protocol.Errorf(protocol.CodeInternal, "piece %d of a file with %d", i, len(p.manifest.Pieces))
+	}
+	if int64(len(data)) != p.manifest.PieceSize(i) {
+		return Corrupt, nil
+	}
+	if v := judgeBytes(data, p.manifest.Pieces[i]); v != Good {
+		return v, nil
+	}
+	if p.pieces.has(i) {
+		return Good, nil
+	}
+	if err := p.pieces.standing(); err != nil {
+		return 0, err
+	}
+	if err := p.room.take(int64(len(data))); err != nil {
+		return 0, LocalFault(err, "writing", p.partPath())
+	}
+	if _, err := p.data.WriteAt(data, p.manifest.PieceOffset(i)); err != nil {
+		return 0, LocalFault(err, "writing", p.partPath())
+	}
+	p.sync.poke(p.pieces.add(i))
+	return Good, nil
+}
+
+// Manifest returns what it was opened with.
+func (p *Partial) Manifest() *protocol.Manifest { return p.manifest }
+
+// Have returns the verified pieces.
+func (p *Partial) Have() (complete bool, bits []byte) {
+	have, complete := p.pieces.snapshot()
+	return complete, have
+}
+
+// Subscribe calls f after each verified piece. f must not block and must not
+// call cancel, which waits for a call under way.
+func (p *Partial) Subscribe(f func(piece int)) (cancel func()) { return p.pieces.subscribe(f) }
+
+// ReadAt reads verified pieces only; others are E_NOT_FOUND.
+func (p *Partial) ReadAt(b []byte, off int64) (int, error) {
+	if err := p.enter(); err != nil {
+		return 0, err
+	}
+	defer p.leave()
+	m := p.manifest
+	if off < 0 || off >= m.Size {
+		return 0, io.EOF
+	}
+	wanted := b[:min(int64(len(b)), m.Size-off)]
+	if len(wanted) == 0 {
+		return 0, nil
+	}
+	first, last := off/m.PieceLength, (off+int64(len(wanted))-1)/m.PieceLength
+	if i, lacking := p.pieces.lacks(int(first), int(last)); lacking {
+		return 0, protocol.Errorf(protocol.CodeNotFound, "piece %d of %s is not here yet", i, protocol.Quote(m.Name))
+	}
+	n, err := p.data.ReadAt(wanted, off)
+	switch {
+	case n < len(wanted):
+		return n, LocalFault(err, "reading", p.partPath())
+	case n < len(b):
+		return n, io.EOF
+	default:
+		return n, nil
+	}
+}
+
+// Remove closes and deletes the partial file. A finished file stays.
+func (p *Partial) Remove() error {
+	if !p.shut() {
+		return nil
+	}
+	p.sync.end()
+	var err error
+	if !p.placed {
+		err = p.removePart()
+	}
+	return LocalFault(errors.Join(err, p.release()), "removing", p.partPath())
+}
+
+// Close syncs, journals and closes. It waits for calls under way. The file
+// stays as it is, for another OpenPartial or finished.
+func (p *Partial) Close() error {
+	if !p.shut() {
+		return nil
+	}
+	err := p.sync.flush()
+	p.sync.end()
+	return LocalFault(errors.Join(err, p.release()), "closing", p.partPath())
+}
+
+// shut keeps new calls out and waits for those under way. It reports false if
+// another call did so before.
+func (p *Partial) shut() bool {
+	p.mu.Lock()
+	before := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	p.users.Wait()
+	return !before
+}
+
+// release closes what is open.
+func (p *Partial) release() error {
+	var err error
+	if p.file != nil {
+		err = p.file.Close()
+	}
+	return errors.Join(err, p.root.Close())
+}
+
+// removePart removes the name of the partial file if it is still that of file.
+func (p *Partial) removePart() error {
+	own, err := p.named(p.target.Part)
+	if err != nil || !own {
+		return err
+	}
+	if err := p.root.Remove(p.target.Part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return p.env.syncFolder(p.root)
+}
+
+// named reports whether name, not followed if it is a link, is that of file.
+func (p *Partial) named(name string) (bool, error) {
+	there, err := p.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	here, err := p.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(there, here), nil
+}
+
+func (p *Partial) partPath() string { return Target{Dir: p.target.Dir, Name: p.target.Part}.Path() }

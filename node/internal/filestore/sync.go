@@ -1,0 +1,162 @@
+package filestore
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+const (
+	// syncBytes is how much is written between two syncs: what a loss of power
+	// may cost. 32 pieces of the default length.
+	syncBytes = 16 << 20
+	// syncPace is how long a piece waits for others before it is synced, and how
+	// long a failed sync waits before it is tried again.
+	syncPace = 2 * time.Second
+)
+
+// syncer makes verified pieces durable: first the data, then the journal. One
+// goroutine does so and owns saved and doubtful.
+type syncer struct {
+	part    *Partial
+	journal Journal
+	batch   int // pieces between two syncs
+
+	saved    bitfield // as in the journal; nil if nothing is known of it
+	doubtful bool     // a sync failed since: the system may have dropped what was written
+
+	urgent chan struct{}   // a batch is full; holds one
+	soon   chan struct{}   // a piece waits; holds one
+	calls  chan chan error // wishes for a flush now
+	stop   chan struct{}
+	ended  chan struct{}
+}
+
+// begin starts the goroutine. saved is what the journal holds.
+func (s *syncer) begin(p *Partial, j Journal, saved bitfield) {
+	*s = syncer{
+		part: p, journal: j, saved: saved,
+		batch:  int(max(1, syncBytes/p.manifest.PieceLength)),
+		urgent: make(chan struct{}, 1), soon: make(chan struct{}, 1),
+		calls: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
+	}
+	go s.run()
+	if have, _ := p.pieces.snapshot(); !have.equal(saved) {
+		s.poke(1)
+	}
+}
+
+// end stops the goroutine and waits for it, without another flush.
+func (s *syncer) end() {
+	close(s.stop)
+	<-s.ended
+}
+
+// poke tells that so many pieces wait. It never blocks.
+func (s *syncer) poke(unsynced int) {
+	wake := s.soon
+	if unsynced >= s.batch {
+		wake = s.urgent
+	}
+	select {
+	case wake <- struct{}{}:
+	default: // told already
+	}
+}
+
+// flush makes everything written before the call durable.
+func (s *syncer) flush() error {
+	answer := make(chan error, 1)
+	s.calls <- answer
+	return <-answer
+}
+
+func (s *syncer) run() {
+	defer close(s.ended)
+	timer := time.NewTimer(syncPace)
+	timer.Stop()
+	defer timer.Stop()
+	armed := false
+	for {
+		var err error
+		select {
+		case <-s.stop:
+			return
+		case <-s.soon:
+			if !armed {
+				timer.Reset(syncPace)
+				armed = true
+			}
+			continue
+		case <-s.urgent:
+			err = s.write()
+		case <-timer.C:
+			err = s.write()
+		case answer := <-s.calls:
+			err = s.write()
+			answer <- err
+		}
+		timer.Stop()
+		if armed = err != nil; armed {
+			log.Errorw("pieces cannot be made durable, trying again", "file", protocol.Printable(s.part.manifest.Name), "err", err)
+			timer.Reset(syncPace)
+		}
+	}
+}
+
+// write makes a snapshot of the verified pieces durable.
+func (s *syncer) write() error {
+	if s.doubtful {
+		s.rewrite()
+	}
+	have, waiting := s.part.pieces.take()
+	if s.saved != nil && have.equal(s.saved) {
+		s.part.pieces.settle(0, nil)
+		return nil
+	}
+	err := s.part.data.Sync()
+	if err != nil {
+		s.doubtful = true
+		err = LocalFault(err, "writing", s.part.partPath())
+	} else if err = s.save(have); err == nil {
+		s.doubtful = false
+	}
+	s.part.pieces.settle(waiting, err)
+	return err
+}
+
+func (s *syncer) save(have bitfield) error {
+	if err := s.journal.Save(have.clone()); err != nil {
+		return journalFault(err, s.part.partPath())
+	}
+	s.saved = have
+	return nil
+}
+
+func journalFault(err error, part string) error {
+	return LocalFault(fmt.Errorf("journal: %w", err), "recording the progress of", part)
+}
+
+// rewrite writes the pieces that are not journaled once more: after a failed
+// sync the system may hold them as clean though they never reached the disk.
+// One that does not read back as it was is missing again.
+func (s *syncer) rewrite() {
+	p := s.part
+	have, _ := p.pieces.snapshot()
+	buf := make([]byte, p.manifest.PieceLength)
+	for i := range p.manifest.Pieces {
+		if !have.has(i) || s.saved != nil && s.saved.has(i) {
+			continue
+		}
+		piece, off := buf[:p.manifest.PieceSize(i)], p.manifest.PieceOffset(i)
+		if _, err := p.data.ReadAt(piece, off); err != nil || judgeBytes(piece, p.manifest.Pieces[i]) != Good {
+			log.Errorw("a written piece is lost", "file", protocol.Printable(p.manifest.Name), "piece", i, "err", err)
+			p.pieces.remove(i)
+			continue
+		}
+		if _, err := p.data.WriteAt(piece, off); err != nil {
+			p.pieces.remove(i) // it may be torn now
+		}
+	}
+}

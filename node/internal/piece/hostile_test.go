@@ -1,0 +1,303 @@
+package piece_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/wire"
+)
+
+func seederFrame(t testing.TB, messages ...*pb.FromSeeder) []byte {
+	t.Helper()
+	var b []byte
+	var err error
+	for _, m := range messages {
+		if b, err = wire.Append(b, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func TestServerEndsHostileStreams(t *testing.T) {
+	open := frame(t, opening("good", theFile))
+	var requests []byte
+	for range 2*protocol.MaxRequestsQueued + 2 {
+		requests = append(requests, frame(t, request(0))...)
+	}
+	tests := []struct {
+		name string
+		sent []byte
+	}{
+		{name: "4 GiB announced", sent: binary.AppendUvarint(nil, 4<<30)},
+		{name: "overlong length", sent: []byte{0x85, 0x80, 0x00}},
+		{name: "endless length", sent: bytes.Repeat([]byte{0xff}, 64)},
+		{name: "garbage", sent: append([]byte{9}, "not protobuf"...)},
+		{name: "empty message", sent: []byte{0}},
+		{name: "request before the opening", sent: frame(t, request(0))},
+		{name: "short file id", sent: frame(t, &pb.FromLeecher{Body: &pb.FromLeecher_Open{Open: &pb.Open{FileId: []byte{1}}}})},
+		{name: "long ticket", sent: frame(t, opening(string(make([]byte, protocol.MaxCredential+1)), theFile))},
+		{name: "second opening", sent: slices.Concat(open, open)},
+		{name: "piece out of range", sent: slices.Concat(open, frame(t, request(3)))},
+		{name: "piece far out of range", sent: slices.Concat(open, frame(t, request(1<<32-1)))},
+		{name: "cancel out of range", sent: slices.Concat(open, frame(t, &pb.FromLeecher{Body: &pb.FromLeecher_Cancel{Cancel: &pb.Cancel{Piece: 3}}}))},
+		{name: "too many requests", sent: slices.Concat(open, requests)},
+		{name: "later length", sent: slices.Concat(open, binary.AppendUvarint(nil, 1<<20))},
+	}
+	from := newHost(t)
+	f := newFile(3 * protocol.PieceLength)
+	release := make(chan struct{})
+	f.before = func(int64) error { <-release; return nil }
+	defer close(release)
+	a := newAdmission(f)
+	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	introduce(from, to)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			st, err := from.NewStream(t.Context(), to.ID(), protocol.PieceProtocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = st.Reset() }()
+			if _, err := st.Write(tt.sent); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 1<<10)
+			for err == nil { // the bitfield may come first
+				_, err = st.Read(buf)
+			}
+			if !errors.Is(err, network.ErrReset) {
+				t.Errorf("read: %v, want a reset", err)
+			}
+		})
+	}
+	_, e := leech(t, from, to, f, "good") // the server goes on
+	want[piece.Bitfield](t, e)
+	if n := s.Stats().Streams; n > 2 {
+		t.Errorf("%d streams are left", n)
+	}
+}
+
+func TestConnEndsHostileStreams(t *testing.T) {
+	f := newFile(9*protocol.PieceLength + 1)
+	complete := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}}
+	has := func(bits ...byte) *pb.FromSeeder {
+		return &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Bits: bits}}}
+	}
+	sends := func(i, n uint32) *pb.FromSeeder {
+		return &pb.FromSeeder{Body: &pb.FromSeeder_Piece{Piece: &pb.Piece{Piece: i, Length: n}}}
+	}
+	dropped := &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: 1}}}
+	refused := &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "E_INTERNAL"}}}
+	piece9 := append(seederFrame(t, complete, sends(9, 1)), 7)
+	tests := []struct {
+		name string
+		sent []byte
+	}{
+		{name: "4 GiB announced", sent: binary.AppendUvarint(nil, 4<<30)},
+		{name: "overlong length", sent: []byte{0x85, 0x80, 0x00}},
+		{name: "garbage", sent: append([]byte{9}, "not protobuf"...)},
+		{name: "empty message", sent: []byte{0}},
+		{name: "begins with a piece", sent: seederFrame(t, sends(9, 1))},
+		{name: "bitfield too short", sent: seederFrame(t, has(0))},
+		{name: "bitfield too long", sent: seederFrame(t, has(0, 0, 0))},
+		{name: "spare bits", sent: seederFrame(t, has(0, 0x20))},
+		{name: "complete with bits", sent: seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true, Bits: []byte{1}}}})},
+		{name: "second bitfield", sent: seederFrame(t, complete, complete)},
+		{name: "late refusal", sent: seederFrame(t, complete, refused)},
+		{name: "piece not asked for", sent: seederFrame(t, complete, sends(1, protocol.PieceLength))},
+		{name: "piece twice", sent: append(piece9, seederFrame(t, sends(9, 1))...)},
+		{name: "piece out of range", sent: seederFrame(t, complete, sends(1<<32-1, 1))},
+		{name: "piece too long", sent: seederFrame(t, complete, sends(9, protocol.PieceLength))},
+		{name: "piece without bytes", sent: seederFrame(t, complete, sends(9, 0))},
+		{name: "news out of range", sent: seederFrame(t, complete, &pb.FromSeeder{Body: &pb.FromSeeder_Have{Have: &pb.Have{Piece: 10}}})},
+		{name: "answer to nothing", sent: seederFrame(t, complete, dropped)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ours, theirs := pipe()
+			defer theirs.Close()
+			var running sync.WaitGroup
+			defer running.Wait()
+			e := newEvents()
+			c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
+			c.Request(9)
+			running.Go(func() { _, _ = theirs.Write(tt.sent) })
+			running.Go(func() { drain(theirs) })
+			if err := e.closed(t); !errors.Is(err, piece.ErrViolation) {
+				t.Errorf("closed with %v, want ErrViolation", err)
+			}
+		})
+	}
+}
+
+func drain(end *pipeEnd) {
+	buf := make([]byte, 4<<10)
+	for {
+		if _, err := end.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+func TestConnBoundsItsOutbox(t *testing.T) {
+	ours, theirs := pipe() // nobody reads
+	defer theirs.Close()
+	e := newEvents()
+	f := newFile(protocol.PieceLength)
+	c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
+	for range 5 * protocol.MaxRequestsQueued {
+		c.Request(0)
+	}
+	if err := e.closed(t); err == nil {
+		t.Error("closed without a reason")
+	}
+}
+
+func TestConnRefusesImpossibleRequests(t *testing.T) {
+	ours, theirs := pipe()
+	defer theirs.Close()
+	e := newEvents()
+	c := piece.Start(ours, piece.OpenConfig{Manifest: newFile(1).manifest, File: theFile, Sink: e.put})
+	c.Request(1)
+	c.Cancel(0) // never asked for: nothing happens
+	if err := e.closed(t); err == nil {
+		t.Error("closed without a reason")
+	}
+}
+
+// Whatever a leecher sends: no panic, all slots free afterwards, and what the
+// server says is well formed and only answers what was asked.
+func FuzzServer(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(frame(f, opening("good", theFile), request(0), request(2)))
+	f.Add(frame(f, opening("forged", theFile), request(0)))
+	f.Add(frame(f, opening("good", theFile), request(1), &pb.FromLeecher{Body: &pb.FromLeecher_Cancel{Cancel: &pb.Cancel{Piece: 1}}},
+		&pb.FromLeecher{Body: &pb.FromLeecher_RenewTicket{RenewTicket: &pb.RenewTicket{Ticket: []byte("good")}}}))
+	f.Add(binary.AppendUvarint(nil, 1<<40))
+	content := newFile(2*protocol.PieceLength + 10)
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		a := newAdmission(content)
+		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Slots: 2})
+		st := &scripted{in: sent}
+		s.Serve(st, peer.ID("hostile"))
+		if _, free := s.Waiting(); free != 2 {
+			t.Errorf("%d slots are free, want 2", free)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		checkSeeder(t, st.written(), content.manifest)
+	})
+}
+
+// checkSeeder reads what a server wrote, up to where its stream was reset.
+func checkSeeder(t *testing.T, written []byte, m *protocol.Manifest) {
+	reader := wire.NewReader(bytes.NewReader(written), protocol.MaxPieceHeader)
+	for {
+		var msg pb.FromSeeder
+		if err := reader.Read(&msg); err != nil {
+			return
+		}
+		p := msg.GetPiece()
+		if p == nil {
+			continue
+		}
+		if int(p.GetPiece()) >= len(m.Pieces) || int64(p.GetLength()) != m.PieceSize(int(p.GetPiece())) {
+			t.Fatalf("it sent %v", p)
+		}
+		if err := reader.ReadRaw(make([]byte, p.GetLength())); err != nil {
+			return
+		}
+	}
+}
+
+// gated lets nothing be read before start is closed.
+type gated struct {
+	scripted
+	start chan struct{}
+}
+
+func (g *gated) Read(p []byte) (int, error) {
+	<-g.start
+	return g.scripted.Read(p)
+}
+
+// Whatever a seeder sends: no panic, events in their order, nothing that was
+// not asked for, and Closed last.
+func FuzzConn(f *testing.F) {
+	complete := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}}
+	some := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Bits: []byte{0x40}}}}
+	last := &pb.FromSeeder{Body: &pb.FromSeeder_Piece{Piece: &pb.Piece{Piece: 1, Length: 3}}}
+	f.Add([]byte{})
+	f.Add(append(seederFrame(f, complete, last), 1, 2, 3))
+	f.Add(append(seederFrame(f, some, &pb.FromSeeder{Body: &pb.FromSeeder_WaitTurn{WaitTurn: &pb.WaitTurn{}}},
+		&pb.FromSeeder{Body: &pb.FromSeeder_Have{Have: &pb.Have{Piece: 0}}}, last), 1, 2))
+	f.Add(seederFrame(f, some, &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: 1, Code: "E_NOT_FOUND"}}}))
+	f.Add(seederFrame(f, &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "E_SESSION"}}}))
+	m := newFile(protocol.PieceLength + 3).manifest
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		var events []piece.Event
+		done := make(chan struct{})
+		buffers := new(piece.Buffers)
+		st := &gated{scripted: scripted{in: sent}, start: make(chan struct{})}
+		c := piece.Start(st, piece.OpenConfig{
+			Manifest: m, File: theFile, Buffers: buffers,
+			Sink: func(ev piece.Event) {
+				events = append(events, ev)
+				if _, ok := ev.(piece.Closed); ok {
+					close(done)
+				}
+			},
+		})
+		c.Request(1)
+		close(st.start)
+		ctx, cancel := context.WithTimeout(t.Context(), protocol.PieceSilence)
+		defer cancel()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			t.Fatal("the stream does not end")
+		}
+		answers := 0
+		for i, ev := range events {
+			switch ev := ev.(type) {
+			case piece.Bitfield:
+				if i != 0 || !ev.Complete && len(ev.Bits) != 1 {
+					t.Fatalf("event %d is %#v", i, ev)
+				}
+			case piece.Received:
+				if answers++; ev.Piece != 1 || len(ev.Data.B) != 3 {
+					t.Fatalf("received %#v", ev)
+				}
+				ev.Data.Release()
+			case piece.Dropped:
+				if answers++; ev.Piece != 1 {
+					t.Fatalf("dropped %#v", ev)
+				}
+			case piece.Have:
+				if ev.Piece < 0 || ev.Piece > 1 {
+					t.Fatalf("news %#v", ev)
+				}
+			case piece.Closed:
+				if i != len(events)-1 || ev.Err == nil {
+					t.Fatalf("closed with %v as event %d of %d", ev.Err, i+1, len(events))
+				}
+			}
+		}
+		if answers > 1 {
+			t.Fatalf("%d answers to one request", answers)
+		}
+	})
+}

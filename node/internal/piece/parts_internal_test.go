@@ -1,0 +1,109 @@
+package piece
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+func TestBuffers(t *testing.T) {
+	var pool Buffers
+	for length := int64(protocol.PieceLength); length <= protocol.MaxPieceLength; length *= 2 {
+		b := pool.get(length, length-1)
+		if int64(len(b.B)) != length-1 || b.home == nil {
+			t.Errorf("piece length %d: a buffer of %d bytes, from a pool: %v", length, len(b.B), b.home != nil)
+		}
+		b.Release()
+		again := pool.get(length, length)
+		b.Release() // by mistake: it must not take again's bytes
+		if third := pool.get(length, length); &third.B[0] == &again.B[0] {
+			t.Errorf("piece length %d: one buffer for two", length)
+		}
+	}
+	(&Buffer{B: []byte{1}}).Release() // has no pool
+}
+
+func TestNews(t *testing.T) {
+	woken := 0
+	n := newNews(11, func() { woken++ })
+	n.add(3) // between subscribing and asking what there is
+	if b := n.begin(false, []byte{0x81, 0x20}); b.GetComplete() || !bytes.Equal(b.GetBits(), []byte{0x91, 0x20}) {
+		t.Fatalf("bitfield %v, want pieces 0, 3, 7 and 10", b)
+	}
+	for _, i := range []int{3, 7, 1, 1, -1, 11, 9} {
+		n.add(i)
+	}
+	if got := n.take(1); len(got) != 1 || got[0] != 1 {
+		t.Errorf("news %v, want piece 1", got)
+	}
+	if got := n.take(10); len(got) != 1 || got[0] != 9 {
+		t.Errorf("news %v, want piece 9", got)
+	}
+	if !n.has(9) || n.has(2) {
+		t.Error("it forgot piece 9 or invented piece 2")
+	}
+	whole := newNews(3, func() {})
+	whole.add(1)
+	if b := whole.begin(true, nil); !b.GetComplete() || len(b.GetBits()) > 0 || !whole.has(2) {
+		t.Errorf("bitfield %v, want complete", b)
+	}
+	whole.add(2)
+	if got := whole.take(10); len(got) > 0 {
+		t.Errorf("news %v of a complete file", got)
+	}
+}
+
+func TestPace(t *testing.T) {
+	start := time.Unix(0, 0)
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	tests := []struct {
+		name string
+		do   func(p *pace)
+		at   float64
+		late bool
+	}{
+		{name: "nothing due", do: func(*pace) {}, at: 1000},
+		{name: "just in time", do: func(p *pace) { p.begin(at(0), true) }, at: 10},
+		{name: "silence", do: func(p *pace) { p.begin(at(0), true) }, at: 10.1, late: true},
+		{name: "paused", do: func(p *pace) { p.begin(at(0), true); p.pause() }, at: 1000},
+		{name: "resumed", do: func(p *pace) { p.begin(at(0), true); p.pause(); p.resume(at(990)) }, at: 999},
+		{name: "fast enough", at: 25, do: func(p *pace) {
+			p.begin(at(0), true)
+			for s := range 25 {
+				p.moved(at(float64(s+1)), 17<<10)
+			}
+		}},
+		{name: "too slow", at: 21, late: true, do: func(p *pace) {
+			p.begin(at(0), true)
+			for s := range 21 {
+				p.moved(at(float64(s+1)), 15<<10)
+			}
+		}},
+		{name: "slow for other reasons", at: 40, do: func(p *pace) {
+			p.begin(at(0), true)
+			for s := range 20 {
+				p.moved(at(float64(2*s)+0.5), 15<<10)
+				p.pause()
+				p.resume(at(float64(2*s + 2)))
+			}
+		}},
+		{name: "no rate outside pieces", at: 60, do: func(p *pace) {
+			p.begin(at(0), false)
+			for s := range 10 {
+				p.moved(at(float64(6*s+6)), 1)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &pace{limits: timing{}.orDefaults()}
+			tt.do(p)
+			if err := p.check(at(tt.at), 0); errors.Is(err, ErrLate) != tt.late {
+				t.Errorf("check: %v, want late %v", err, tt.late)
+			}
+		})
+	}
+}

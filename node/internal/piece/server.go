@@ -1,0 +1,245 @@
+package piece
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/node/internal/gate"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// Content is a file that may be served, whole or growing. Its methods are safe
+// for concurrent use.
+type Content interface {
+	Manifest() *protocol.Manifest
+	// Have returns the pieces that may be served now: complete, or a bitfield
+	// as the wire has it (bit 7 of byte 0 is piece 0). The slice is the caller's.
+	Have() (complete bool, bits []byte)
+	// Subscribe calls f for each piece that is added from now on, until cancel
+	// returns. f must not block.
+	Subscribe(f func(piece int)) (cancel func())
+	// ReadAt reads from the file. E_SOURCE_CHANGED, E_NOT_FOUND: it is withdrawn.
+	ReadAt(p []byte, off int64) (int, error)
+}
+
+// ServerConfig is what a Server needs.
+type ServerConfig struct {
+	Host host.Host
+	// Admit decides about a stream before anything is said about the file:
+	// checks the ticket, finds the content. Every refusal looks the same to the
+	// other side except E_SESSION: an expired but otherwise genuine ticket. It
+	// is asked again for a renewed ticket, and for the last one when the grant
+	// expires. The context ends after protocol.OpenTimeout, or with the Server.
+	Admit func(ctx context.Context, remote peer.ID, ticket []byte, file protocol.FileID) (gate.Grant, Content, error)
+	// Slots bounds pieces being sent at once; default and most is protocol.MaxUploadSlots.
+	Slots int
+	// Now is the wall clock; nil for time.Now.
+	Now func() time.Time
+
+	timing timing
+}
+
+// Server serves streams of protocol.PieceProtocol until Close.
+type Server struct {
+	cfg   ServerConfig
+	turns *turns
+	// chunks holds *[headerRoom+chunk]byte, one for each piece being sent.
+	chunks sync.Pool
+	sent   atomic.Int64
+	// revision counts calls of CloseWhere, so that a grant made while one was
+	// under way is asked for again.
+	revision atomic.Uint64
+
+	life    context.Context //nolint:containedctx // ends with Close
+	end     context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	opened  uint64 // streams so far
+	uploads map[*upload]struct{}
+	perPeer map[peer.ID]int
+}
+
+// newServer makes a server that no host knows.
+func newServer(cfg ServerConfig) *Server {
+	if cfg.Slots <= 0 || cfg.Slots > protocol.MaxUploadSlots {
+		cfg.Slots = protocol.MaxUploadSlots
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.timing = cfg.timing.orDefaults()
+	s := &Server{
+		cfg:     cfg,
+		turns:   newTurns(cfg.Slots),
+		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
+		uploads: map[*upload]struct{}{},
+		perPeer: map[peer.ID]int{},
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.running.Go(s.watch)
+	return s
+}
+
+// NewServer sets the stream handler.
+func NewServer(cfg ServerConfig) *Server {
+	s := newServer(cfg)
+	cfg.Host.SetStreamHandler(protocol.PieceProtocol, func(st network.Stream) {
+		s.serve(st, st.Conn().RemotePeer())
+	})
+	return s
+}
+
+// CloseWhere ends the streams whose grant matches, now, in the middle of a
+// piece if need be. A stream that is being opened meanwhile is admitted anew.
+func (s *Server) CloseWhere(match func(gate.Grant, protocol.FileID) bool) {
+	s.revision.Add(1)
+	for _, u := range s.all() {
+		if grant := u.grant.Load(); grant != nil && match(*grant, u.file) {
+			u.kill(errRevoked)
+		}
+	}
+}
+
+var errRevoked = errors.New("the grant was withdrawn")
+
+// Stats is what was served so far.
+type Stats struct {
+	Bytes   int64 // of pieces sent
+	Streams int   // open now
+}
+
+// Stats returns a snapshot.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Bytes: s.sent.Load(), Streams: len(s.uploads)}
+}
+
+// Close removes the handler, ends all streams and waits for their goroutines.
+func (s *Server) Close() error {
+	if s.cfg.Host != nil {
+		s.cfg.Host.RemoveStreamHandler(protocol.PieceProtocol)
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	for _, u := range s.all() {
+		u.kill(context.Canceled)
+	}
+	// A write into a connection that takes nothing outlives the reset of its
+	// stream; it ends with the connection.
+	stuck := time.AfterFunc(closePatience, func() {
+		for _, u := range s.all() {
+			if s.cfg.Host != nil {
+				_ = s.cfg.Host.Network().ClosePeer(u.remote)
+			}
+		}
+	})
+	defer stuck.Stop()
+	s.running.Wait()
+	return nil
+}
+
+// closePatience is how long Close waits before it closes connections.
+const closePatience = time.Second
+
+func (s *Server) all() []*upload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*upload, 0, len(s.uploads))
+	for u := range s.uploads {
+		all = append(all, u)
+	}
+	return all
+}
+
+// serve runs one stream to its end, in the goroutine that libp2p made for it.
+func (s *Server) serve(st stream, remote peer.ID) {
+	u, ok := s.enter(st, remote)
+	if !ok {
+		_ = st.Reset()
+		return
+	}
+	defer s.leave(u)
+	defer u.barrier()
+	if err := u.run(); err != nil {
+		log.Debugw("upload ended", "peer", remote, "file", u.file, "err", err)
+	}
+}
+
+// enter counts the stream, unless the peer has too many already.
+func (s *Server) enter(st stream, remote peer.ID) (*upload, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.perPeer[remote] >= protocol.MaxPieceStreamsPerPeer {
+		return nil, false
+	}
+	s.running.Add(1)
+	s.perPeer[remote]++
+	s.opened++
+	u := newUpload(s, st, remote, s.opened)
+	s.uploads[u] = struct{}{}
+	return u, true
+}
+
+func (s *Server) leave(u *upload) {
+	defer s.running.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uploads, u)
+	if s.perPeer[u.remote]--; s.perPeer[u.remote] == 0 {
+		delete(s.perPeer, u.remote)
+	}
+}
+
+// protect keeps the connection manager from closing a connection in use.
+func (s *Server) protect(u *upload) {
+	if s.cfg.Host != nil {
+		s.cfg.Host.ConnManager().Protect(u.remote, u.tag)
+	}
+}
+
+func (s *Server) unprotect(u *upload) {
+	if s.cfg.Host != nil {
+		s.cfg.Host.ConnManager().Unprotect(u.remote, u.tag)
+	}
+}
+
+// watch enforces what no read or write would notice: deadlines, blocked slots,
+// expired grants.
+func (s *Server) watch() {
+	ticker := time.NewTicker(s.cfg.timing.tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case now := <-ticker.C:
+			wall := s.cfg.Now()
+			for _, u := range s.all() {
+				u.check(now, wall)
+			}
+		}
+	}
+}
+
+// barrier turns a panic in a stream's goroutine into the end of that stream.
+func (u *upload) barrier() {
+	if r := recover(); r != nil {
+		log.Errorw("panic while serving a stream", "peer", u.remote, "file", u.file,
+			"err", fmt.Sprint(r), "stack", string(debug.Stack()))
+		u.kill(errors.New("internal error"))
+	}
+}

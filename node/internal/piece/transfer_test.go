@@ -1,0 +1,460 @@
+package piece_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/node/internal/gate"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/wire"
+)
+
+func TestWholeFile(t *testing.T) {
+	tests := []struct {
+		name string
+		size int64
+	}{
+		{name: "empty", size: 0},
+		{name: "one byte", size: 1},
+		{name: "one piece less one", size: protocol.PieceLength - 1},
+		{name: "one piece", size: protocol.PieceLength},
+		{name: "one piece and one", size: protocol.PieceLength + 1},
+		{name: "many", size: 40*protocol.PieceLength + 777},
+	}
+	from := newHost(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFile(tt.size)
+			a := newAdmission(f)
+			s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+			c, e := leech(t, from, to, f, "good")
+			if b := want[piece.Bitfield](t, e); !b.Complete || b.Bits != nil {
+				t.Fatalf("bitfield %v, want complete", b)
+			}
+			got := make([]byte, tt.size)
+			for i := range f.manifest.Pieces {
+				c.Request(i)
+			}
+			for range f.manifest.Pieces {
+				r := want[piece.Received](t, e)
+				copy(got[f.manifest.PieceOffset(r.Piece):], r.Data.B)
+				if int64(len(r.Data.B)) != f.manifest.PieceSize(r.Piece) || r.Took < 0 {
+					t.Errorf("piece %d: %d bytes in %v", r.Piece, len(r.Data.B), r.Took)
+				}
+				r.Data.Release()
+			}
+			if !bytes.Equal(got, f.data) {
+				t.Error("the copy differs")
+			}
+			if st := s.Stats(); st.Bytes != tt.size || st.Streams != 1 {
+				t.Errorf("stats %+v, want %d bytes and 1 stream", st, tt.size)
+			}
+			if tt.size > 0 && c.RTT() <= 0 {
+				t.Error("no round-trip time is known")
+			}
+			c.Close()
+			if err := e.closed(t); err != nil {
+				t.Errorf("closed with %v, want nil", err)
+			}
+			until(t, "the seeder sees the end", func() bool { return s.Stats().Streams == 0 })
+			if _, free := s.Waiting(); free != protocol.MaxUploadSlots {
+				t.Errorf("%d slots are free, want all", free)
+			}
+		})
+	}
+}
+
+func TestGrowingContent(t *testing.T) {
+	f := newFile(10 * protocol.PieceLength)
+	f.partial = true
+	f.have[2] = true
+	a := newAdmission(f)
+	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	c, e := leech(t, newHost(t), to, f, "good")
+	if b := want[piece.Bitfield](t, e); b.Complete || !bytes.Equal(b.Bits, []byte{0x20, 0}) {
+		t.Fatalf("bitfield %v, want piece 2", b)
+	}
+	c.Request(7)
+	if d := want[piece.Dropped](t, e); d.Piece != 7 || d.Code != protocol.CodeNotFound {
+		t.Errorf("dropped %+v, want piece 7 with E_NOT_FOUND", d)
+	}
+	f.add(2) // known already
+	f.add(7)
+	if h := want[piece.Have](t, e); h.Piece != 7 {
+		t.Fatalf("news of piece %d, want 7", h.Piece)
+	}
+	c.Request(7)
+	r := want[piece.Received](t, e)
+	if r.Piece != 7 || !bytes.Equal(r.Data.B, f.piece(7)) {
+		t.Error("piece 7 is not what it should be")
+	}
+}
+
+func TestCancel(t *testing.T) {
+	f := newFile(4 * protocol.PieceLength)
+	release := make(chan struct{})
+	f.before = func(int64) error { <-release; return nil }
+	a := newAdmission(f)
+	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	c, e := leech(t, newHost(t), to, f, "good")
+	want[piece.Bitfield](t, e)
+	for i := range 4 {
+		c.Request(i)
+	}
+	until(t, "three requests wait", func() bool { n, _ := s.Waiting(); return n == 3 })
+	c.Cancel(0) // it is being sent
+	c.Cancel(2)
+	c.Cancel(3)
+	until(t, "one request waits", func() bool { n, _ := s.Waiting(); return n == 1 })
+	close(release)
+	got := map[int]string{}
+	for range 4 {
+		switch ev := e.next(t).(type) {
+		case piece.Received:
+			got[ev.Piece] += "received"
+		case piece.Dropped:
+			got[ev.Piece] += "dropped" + string(ev.Code)
+		default:
+			t.Fatalf("event %#v", ev)
+		}
+	}
+	for i, want := range []string{"received", "received", "dropped", "dropped"} {
+		if got[i] != want {
+			t.Errorf("piece %d was %q, want %q", i, got[i], want)
+		}
+	}
+}
+
+// rawOpen opens a stream and shows a ticket by hand.
+func rawOpen(t *testing.T, from, to libp2phost.Host, ticket string, id protocol.FileID) network.Stream {
+	t.Helper()
+	introduce(from, to)
+	st, err := from.NewStream(t.Context(), to.ID(), protocol.PieceProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Reset() })
+	if err := st.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Write(frame(t, opening(ticket, id))); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func opening(ticket string, id protocol.FileID) *pb.FromLeecher {
+	return &pb.FromLeecher{Body: &pb.FromLeecher_Open{Open: &pb.Open{Ticket: []byte(ticket), FileId: id[:]}}}
+}
+
+func request(i uint32) *pb.FromLeecher {
+	return &pb.FromLeecher{Body: &pb.FromLeecher_Request{Request: &pb.Request{Piece: i}}}
+}
+
+func frame(t testing.TB, messages ...*pb.FromLeecher) []byte {
+	t.Helper()
+	var b []byte
+	var err error
+	for _, m := range messages {
+		if b, err = wire.Append(b, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func TestRefusalsTellNothing(t *testing.T) {
+	f := newFile(1)
+	a := newAdmission(f)
+	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	from := newHost(t)
+	answer := func(ticket string, id protocol.FileID) []byte {
+		b, err := io.ReadAll(rawOpen(t, from, to, ticket, id))
+		if err != nil {
+			t.Fatalf("ticket %q: %v", ticket, err)
+		}
+		return b
+	}
+	member := answer("good", protocol.FileID{9})
+	for name, got := range map[string][]byte{
+		"a file that is here": answer("forged", theFile),
+		"a file that is not":  answer("forged", protocol.FileID{9}),
+		"no ticket":           answer("", theFile),
+	} {
+		if len(got) == 0 || !bytes.Equal(got, member) {
+			t.Errorf("%s: answer %x, want %x", name, got, member)
+		}
+	}
+	tests := []struct {
+		ticket string
+		want   protocol.Code
+	}{
+		{ticket: "forged", want: protocol.CodeNotMember},
+		{ticket: "expired", want: protocol.CodeSession},
+	}
+	for _, tt := range tests {
+		_, e := leech(t, from, to, f, tt.ticket)
+		if end := want[piece.Closed](t, e); protocol.CodeOf(end.Err) != tt.want {
+			t.Errorf("ticket %q: closed with %v, want %s", tt.ticket, end.Err, tt.want)
+		}
+	}
+}
+
+func TestGrantsEnd(t *testing.T) {
+	tests := []struct {
+		name  string
+		steps func(t *testing.T, a *admission, c *piece.Conn, s *piece.Server)
+		stays bool
+	}{
+		{name: "expiry", steps: func(_ *testing.T, a *admission, _ *piece.Conn, _ *piece.Server) {
+			a.set(time.Hour+time.Second, time.Hour)
+		}},
+		{name: "expiry in a time of grace", stays: true, steps: func(t *testing.T, a *admission, _ *piece.Conn, _ *piece.Server) {
+			a.set(time.Hour+time.Second, 5*time.Hour)
+			until(t, "the gate is asked again", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
+		}},
+		{name: "renewal", stays: true, steps: func(t *testing.T, a *admission, c *piece.Conn, _ *piece.Server) {
+			a.set(0, 2*time.Hour)
+			c.Renew([]byte("good"))
+			until(t, "the ticket is seen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
+			a.set(90*time.Minute, 0)
+		}},
+		{name: "renewal for another group", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
+			c.Renew([]byte("other group"))
+		}},
+		{name: "renewal that is refused", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
+			c.Renew([]byte("forged"))
+		}},
+		{name: "too many renewals", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
+			for range 20 {
+				c.Renew([]byte("good"))
+			}
+		}},
+		{name: "withdrawn from others", stays: true, steps: func(_ *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
+			s.CloseWhere(func(g gate.Grant, _ protocol.FileID) bool { return g.Group != theGroup })
+		}},
+		{name: "withdrawn", steps: func(_ *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
+			s.CloseWhere(func(g gate.Grant, id protocol.FileID) bool { return g.Group == theGroup && id == theFile })
+		}},
+		{name: "server closed", steps: func(t *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}},
+	}
+	from := newHost(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFile(1)
+			a := newAdmission(f)
+			s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+			c, e := leech(t, from, to, f, "good")
+			want[piece.Bitfield](t, e)
+			began := time.Now()
+			tt.steps(t, a, c, s)
+			if tt.stays {
+				c.Request(0)
+				want[piece.Received](t, e).Data.Release()
+				return
+			}
+			if end := want[piece.Closed](t, e); end.Err == nil {
+				t.Error("closed without a reason")
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestCloseWhereWithinAPiece(t *testing.T) {
+	f := newFile(2 * protocol.PieceLength)
+	var once sync.Once
+	inside, release := make(chan struct{}), make(chan struct{})
+	f.before = func(off int64) error {
+		if off >= protocol.PieceLength/2 {
+			once.Do(func() { close(inside) })
+			<-release
+		}
+		return nil
+	}
+	a := newAdmission(f)
+	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	c, e := leech(t, newHost(t), to, f, "good")
+	defer close(release)
+	want[piece.Bitfield](t, e)
+	c.Request(0)
+	<-inside
+	began := time.Now()
+	s.CloseWhere(func(g gate.Grant, _ protocol.FileID) bool { return g.Peer != "" })
+	if end := want[piece.Closed](t, e); end.Err == nil || protocol.CodeOf(end.Err) == protocol.CodeNotMember {
+		t.Errorf("closed with %v, want the end of the stream", end.Err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v, want 1 s at most", took)
+	}
+}
+
+// A leecher that asks for much and reads nothing loses its stream and its
+// slot, also where its multiplexer has taken some of it.
+func TestSlowReaderOnARealConnection(t *testing.T) {
+	f := newFile(32 * protocol.PieceLength)
+	a := newAdmission(f)
+	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock}.WithSilence(400*time.Millisecond))
+	st := rawOpen(t, newHost(t), to, "good", theFile)
+	for i := range uint32(32) {
+		if _, err := st.Write(frame(t, request(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the stream begins", func() bool { return s.Stats().Bytes > 0 })
+	until(t, "the stream ends", func() bool { return s.Stats().Streams == 0 })
+	if _, free := s.Waiting(); free != protocol.MaxUploadSlots {
+		t.Errorf("%d slots are free, want all", free)
+	}
+	if sent := s.Stats().Bytes; sent >= 16<<20 {
+		t.Errorf("%d bytes went to a leecher that read nothing", sent)
+	}
+}
+
+func TestTransferOverQUIC(t *testing.T) {
+	f := newFile(20*protocol.PieceLength + 5)
+	a := newAdmission(f)
+	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	from := newHost(t)
+	var quic []ma.Multiaddr
+	for _, addr := range to.Addrs() {
+		if _, err := addr.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+			quic = append(quic, addr)
+		}
+	}
+	if err := from.Connect(t.Context(), peer.AddrInfo{ID: to.ID(), Addrs: quic}); err != nil {
+		t.Fatal(err)
+	}
+	c, e := leech(t, from, to, f, "good")
+	want[piece.Bitfield](t, e)
+	for i := range f.manifest.Pieces {
+		c.Request(i)
+	}
+	for range f.manifest.Pieces {
+		r := want[piece.Received](t, e)
+		if !bytes.Equal(r.Data.B, f.piece(r.Piece)) {
+			t.Errorf("piece %d differs", r.Piece)
+		}
+		r.Data.Release()
+	}
+	_, refused := leech(t, from, to, f, "forged")
+	if end := want[piece.Closed](t, refused); protocol.CodeOf(end.Err) != protocol.CodeNotMember {
+		t.Errorf("closed with %v, want E_NOT_MEMBER", end.Err)
+	}
+}
+
+func TestSourceFails(t *testing.T) {
+	tests := []struct {
+		name string
+		at   int64
+		err  error
+		want piece.Event
+	}{
+		{name: "changed before the first byte", at: 0, err: protocol.Errorf(protocol.CodeSourceChanged, "changed"), want: piece.Dropped{Code: protocol.CodeSourceChanged}},
+		{name: "gone before the first byte", at: 0, err: protocol.Errorf(protocol.CodeNotFound, "gone"), want: piece.Dropped{Code: protocol.CodeNotFound}},
+		{name: "cut before the first byte", at: 0, err: io.EOF, want: piece.Dropped{Code: protocol.CodeSourceChanged}},
+		{name: "disk before the first byte", at: 0, err: errors.New("input/output error of /home/secret"), want: piece.Dropped{Code: protocol.CodeInternal}},
+		{name: "within", at: 128 << 10, err: protocol.Errorf(protocol.CodeSourceChanged, "changed"), want: piece.Closed{}},
+	}
+	from := newHost(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFile(protocol.PieceLength)
+			f.before = func(off int64) error {
+				if off >= tt.at {
+					return tt.err
+				}
+				return nil
+			}
+			a := newAdmission(f)
+			_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+			c, e := leech(t, from, to, f, "good")
+			want[piece.Bitfield](t, e)
+			c.Request(0)
+			switch got := e.next(t).(type) {
+			case piece.Closed:
+				if _, ok := tt.want.(piece.Closed); !ok || got.Err == nil {
+					t.Errorf("closed with %v, want %#v", got.Err, tt.want)
+				}
+			default:
+				if got != tt.want {
+					t.Errorf("event %#v, want %#v", got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestStreamsOfOnePeer(t *testing.T) {
+	f := newFile(1)
+	a := newAdmission(f)
+	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	from := newHost(t)
+	var open []*piece.Conn
+	var streams []*events
+	for range protocol.MaxPieceStreamsPerPeer {
+		c, e := leech(t, from, to, f, "good")
+		want[piece.Bitfield](t, e)
+		open, streams = append(open, c), append(streams, e)
+	}
+	_, e := leech(t, from, to, f, "good")
+	if end := want[piece.Closed](t, e); end.Err == nil {
+		t.Error("one stream too many was closed without a reason")
+	}
+	_, e = leech(t, newHost(t), to, f, "good")
+	want[piece.Bitfield](t, e)
+	open[0].Close()
+	if err := streams[0].closed(t); err != nil {
+		t.Error(err)
+	}
+	until(t, "room for another", func() bool { return s.Stats().Streams == protocol.MaxPieceStreamsPerPeer })
+	_, e = leech(t, from, to, f, "good")
+	want[piece.Bitfield](t, e)
+}
+
+func TestOpenToNobody(t *testing.T) {
+	from := newHost(t)
+	other := newHost(t) // no piece server
+	introduce(from, other)
+	_, err := piece.Open(t.Context(), piece.OpenConfig{
+		Host: from, Peer: other.ID(), Manifest: newFile(1).manifest, File: theFile,
+		Sink: func(ev piece.Event) { t.Errorf("event %#v", ev) },
+	})
+	if err == nil {
+		t.Error("opened a stream to a host without a piece server")
+	}
+}
+
+func BenchmarkTransfer(b *testing.B) {
+	f := newFile(256 * protocol.PieceLength)
+	a := newAdmission(f)
+	_, to := seed(b, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	c, e := leech(b, newHost(b), to, f, "good")
+	want[piece.Bitfield](b, e)
+	b.SetBytes(protocol.PieceLength)
+	b.ResetTimer()
+	asked := 0
+	for done := 0; done < b.N; done++ {
+		for ; asked < b.N && asked-done < 8; asked++ {
+			c.Request(asked % len(f.manifest.Pieces))
+		}
+		want[piece.Received](b, e).Data.Release()
+	}
+}

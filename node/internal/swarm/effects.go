@@ -1,0 +1,91 @@
+package swarm
+
+import (
+	"context"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/node/internal/scheduler"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// carryOut does what the scheduler decided. None of it waits.
+func (l *loop) carryOut(ctx context.Context, e scheduler.Effect) {
+	switch e := e.(type) {
+	case scheduler.Fetch:
+		l.fetch(e)
+	case scheduler.CancelFetch:
+		l.cancelFetch(e)
+	case scheduler.Verify:
+		l.verify(ctx, e)
+	case scheduler.Ban:
+		l.ban(e)
+	case scheduler.FindPeers:
+		l.cfg.FindPeers()
+	case scheduler.Finish:
+		l.over = true
+	case scheduler.Fail:
+		l.over, l.err = true, e.Err
+	}
+}
+
+func (l *loop) fetch(e scheduler.Fetch) {
+	if s := l.roster.session(e.Peer); s != nil {
+		s.link.Request(e.Piece)
+	}
+}
+
+func (l *loop) cancelFetch(e scheduler.CancelFetch) {
+	if s := l.roster.session(e.Peer); s != nil {
+		s.link.Cancel(e.Piece)
+	}
+}
+
+func (l *loop) ban(e scheduler.Ban) {
+	log.Debugw("peer sent away", "peer", peer.ID(e.Peer), "for", e.For, "err", e.Code)
+	if entry := l.roster.byID[peer.ID(e.Peer)]; entry != nil {
+		entry.banned = time.Now().Add(e.For)
+	}
+	if s := l.roster.session(e.Peer); s != nil {
+		l.leave(s)
+	}
+}
+
+// write is a piece on its way to the disk. Whoever has it has the buffer too.
+type write struct {
+	from  Peer
+	piece int
+	data  *piece.Buffer
+}
+
+func (l *loop) verify(ctx context.Context, e scheduler.Verify) {
+	w := &write{piece: e.Piece, data: l.arrived}
+	l.arrived = nil
+	w.from.ID = peer.ID(e.Peer)
+	if entry := l.roster.byID[w.from.ID]; entry != nil {
+		w.from = entry.peer
+	}
+	l.begin(ctx, w)
+}
+
+// begin has a worker verify and store a piece; written tells of the end. The
+// goroutines that wait for a worker are as many as pieces in flight at most.
+func (l *loop) begin(ctx context.Context, w *write) {
+	l.owed++
+	go func() {
+		m := written{write: w}
+		m.aborted = !l.cfg.Shared.work(ctx, func() {
+			m.verdict, m.err = l.cfg.File.WritePiece(w.piece, w.data.B)
+		})
+		if !m.aborted && m.err == nil && (m.verdict < filestore.Good || m.verdict > filestore.Inconsistent) {
+			m.err = protocol.Errorf(protocol.CodeInternal, "piece %d was neither good nor bad", w.piece)
+		}
+		if !m.aborted && m.err == nil {
+			w.data.Release()
+		}
+		l.post(m)
+	}()
+}

@@ -1,0 +1,115 @@
+// Package swarm runs one download: it owns a scheduler, feeds it what happens
+// and carries out what it decides. The node makes one for each download. It
+// knows peers and files through the small interfaces below, and neither
+// protocols nor disks.
+package swarm
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	logging "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+var log = logging.Logger("p2pshare/swarm")
+
+// Link is an open stream to one peer. piece.Conn is one. No method blocks, and
+// Close may be called more than once.
+type Link interface {
+	Request(piece int)
+	Cancel(piece int)
+	Renew(ticket []byte)
+	RTT() time.Duration
+	Close()
+}
+
+// File is where pieces go. filestore.Partial is one.
+type File interface {
+	Manifest() *protocol.Manifest
+	Have() (complete bool, bits []byte)
+	WritePiece(i int, data []byte) (filestore.Verdict, error)
+}
+
+// Peer is a member that offers the file.
+type Peer struct {
+	ID   peer.ID
+	User string
+}
+
+// Config is what a Swarm needs.
+type Config struct {
+	File   File
+	Shared *Shared
+	// Dial opens a stream to a peer whose events go to sink. It may take long;
+	// the context bounds the opening alone. If it returns an error, what sink
+	// gets afterwards is ignored; otherwise a piece.Closed is the last.
+	Dial func(ctx context.Context, p Peer, sink func(piece.Event)) (Link, error)
+	// FindPeers asks for more peers; answers come through AddPeer. It must not
+	// block. May be nil.
+	FindPeers func()
+	// OnProgress is told of changes, from the loop, a few times a second at
+	// most unless a reason to wait comes or goes. It must not block. May be nil.
+	OnProgress func(Progress)
+	// Seed makes the random choices; equal seeds and events give equal effects.
+	Seed uint64
+}
+
+// Swarm runs one download. Its methods are safe for concurrent use.
+type Swarm struct {
+	cfg      Config
+	started  atomic.Bool
+	progress atomic.Pointer[Progress]
+	mail     *mailbox
+}
+
+// New returns a swarm that does nothing before Run.
+func New(cfg Config) *Swarm {
+	if cfg.FindPeers == nil {
+		cfg.FindPeers = func() {}
+	}
+	if cfg.OnProgress == nil {
+		cfg.OnProgress = func(Progress) {}
+	}
+	s := &Swarm{cfg: cfg, mail: newMailbox()}
+	s.progress.Store(newMeter(cfg.File, time.Time{}).snapshot(time.Time{}))
+	return s
+}
+
+// Run fetches until all pieces are verified (nil), the context ends, or it can
+// never succeed: E_BAD_MANIFEST, E_BAD_DATA. It waits for its goroutines.
+// Without peers, and while the disk is full, it waits and says so in Progress.
+// It may be called once.
+func (s *Swarm) Run(ctx context.Context) error {
+	if !s.started.CompareAndSwap(false, true) {
+		return protocol.Errorf(protocol.CodeInternal, "this download was run before")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := newLoop(s)
+	err := l.run(ctx)
+	cancel()
+	l.drain()
+	l.publish(time.Now())
+	return err
+}
+
+// AddPeer tells of a member that offers the file; known ones are harmless. It
+// does not wait for the loop, and may be called before Run.
+func (s *Swarm) AddPeer(p Peer) { s.mail.offer(p) }
+
+// RemovePeer tells that a member does not offer it any more. An open stream is
+// used as long as it lasts.
+func (s *Swarm) RemovePeer(id peer.ID) { s.mail.withdraw(id) }
+
+// Renew hands a fresh ticket to all open streams, and makes peers that refused
+// the last one be asked again.
+func (s *Swarm) Renew(ticket []byte) { s.mail.renew(ticket) }
+
+// Progress returns the latest snapshot, without waiting for the loop.
+func (s *Swarm) Progress() Progress { return *s.progress.Load() }

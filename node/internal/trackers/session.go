@@ -1,0 +1,139 @@
+package trackers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// renewSessions exchanges the session for a fresh one at half its life.
+func (c *Client) renewSessions() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		// A session set meanwhile is looked at within the minute; nobody's
+		// session lives for less than hours.
+		wait := time.Minute
+		if s := c.currentSession(); s != nil && c.Now().After(halfLife(s)) {
+			if err := c.renew(c.ctx, s); err != nil {
+				log.Infow("cannot renew the session now", "err", err)
+				if protocol.CodeOf(err) == protocol.CodeSession {
+					c.logOut(s, err)
+				}
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+func halfLife(s *session) time.Time {
+	return s.Issued.Add(s.Expires.Sub(s.Issued) / 2)
+}
+
+// renew replaces the session by a fresh one.
+func (c *Client) renew(ctx context.Context, s *session) error {
+	q := &queue{todo: c.known.candidates(c.holder(), c.cfg.Now())}
+	for {
+		t := c.ready(ctx, q)
+		if t == nil {
+			return q.err()
+		}
+		var res *connect.Response[pb.LoginResponse]
+		answered, err := c.attempt(ctx, t, func(ctx context.Context, rpc pb.TrackerServiceClient) (err error) {
+			req := connect.NewRequest(&pb.RenewRequest{})
+			withSession(req.Header(), s.envelope)
+			res, err = rpc.Renew(ctx, req)
+			return err
+		})
+		switch {
+		case err == nil:
+			return c.replace(s, res.Msg)
+		case answered && !protocol.CodeOf(err).ElsewhereHelps():
+			return err
+		case !answered:
+			c.known.fail(t, c.cfg.Now())
+		}
+		q.fail(t, err)
+	}
+}
+
+func (c *Client) holder() *tracker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attached
+}
+
+// replace puts the fresh session in place of s, unless that was ended meanwhile.
+func (c *Client) replace(s *session, m *pb.LoginResponse) error {
+	if c.currentSession() != s {
+		return errors.New("the session was replaced meanwhile")
+	}
+	if err := c.SetSession(m.GetSession(), s.Network); err != nil {
+		return err
+	}
+	c.post(Renewed{Session: s.ID, Envelope: m.GetSession(), Name: m.GetName()})
+	return nil
+}
+
+// tellLogouts tells trackers of sessions that were logged out here. Trackers
+// forget a session that nobody renews, so one try at each start and every few
+// seconds while a tracker is reachable is enough.
+func (c *Client) tellLogouts() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-timer.C:
+		case <-c.tell:
+		}
+		if c.TellLogouts(c.ctx) != nil {
+			timer.Reset(tellPace)
+		}
+	}
+}
+
+// TellLogouts tells of all pending logouts now. Nil: none is pending any more.
+func (c *Client) TellLogouts(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		pending := slices.Clone(c.pending)
+		c.mu.Unlock()
+		if len(pending) == 0 {
+			return nil
+		}
+		envelope := pending[0]
+		err := c.Do(ctx, func(ctx context.Context, rpc pb.TrackerServiceClient) error {
+			req := connect.NewRequest(&pb.LogoutRequest{})
+			withSession(req.Header(), envelope)
+			_, err := rpc.Logout(ctx, req)
+			if answered, e := classify(err); answered && protocol.CodeOf(e) == protocol.CodeSession {
+				return nil // it has ended already
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.pending = slices.DeleteFunc(c.pending, func(e []byte) bool { return bytes.Equal(e, envelope) })
+		left := slices.Clone(c.pending)
+		c.mu.Unlock()
+		if err := c.cfg.Store.SetPending(left); err != nil {
+			return err
+		}
+	}
+}

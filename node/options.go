@@ -1,0 +1,130 @@
+package node
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+)
+
+// minWorkers is how many pieces may be verified and written at once however
+// few CPUs there are: they wait for the disk half of the time.
+const minWorkers = 4
+
+// Option sets one thing of a Node; New validates.
+type Option func(*config)
+
+type config struct {
+	dir       string
+	listFile  string
+	addrs     []string
+	entries   []roster.Entry
+	confirm   func(address, id string) bool
+	listen    string
+	downloads string
+	workers   int
+	host      host.Host
+	now       func() time.Time
+	log       func(Event)
+
+	listenAddr ma.Multiaddr // from listen
+}
+
+// WithDataDir sets the folder of key, session, shares and unfinished downloads. Needed.
+func WithDataDir(dir string) Option { return func(c *config) { c.dir = dir } }
+
+// WithTrackerFile reads the network's trackers from a TRACKER_INFO.
+func WithTrackerFile(path string) Option { return func(c *config) { c.listFile = path } }
+
+// WithTrackers names the network's trackers: addresses as in TRACKER_INFO.
+func WithTrackers(addrs ...string) Option { return func(c *config) { c.addrs = addrs } }
+
+// WithTrackerEntries is WithTrackers for a list already read.
+func WithTrackerEntries(entries ...roster.Entry) Option {
+	return func(c *config) { c.entries = entries }
+}
+
+// WithConfirm is asked about a tracker listed without an id, before anything
+// is sent to it; without it such trackers are E_TRACKER_NEW.
+func WithConfirm(f func(address, id string) bool) Option { return func(c *config) { c.confirm = f } }
+
+// WithListen sets where members reach this client, IP:PORT; default 0.0.0.0:0.
+func WithListen(addr string) Option { return func(c *config) { c.listen = addr } }
+
+// WithDownloadDir sets where downloads go by default; default the current folder.
+func WithDownloadDir(dir string) Option { return func(c *config) { c.downloads = dir } }
+
+// WithWorkers bounds pieces being verified and written at once; default twice
+// the number of CPUs, at least 4.
+func WithWorkers(n int) Option { return func(c *config) { c.workers = n } }
+
+// WithHost brings a libp2p host of one's own; it stays the caller's to close.
+func WithHost(h host.Host) Option { return func(c *config) { c.host = h } }
+
+// WithClock replaces the wall clock, for tests.
+func WithClock(now func() time.Time) Option { return func(c *config) { c.now = now } }
+
+// WithLog gets one line for each thing that the user did and that befell it.
+// It is called from several goroutines and must not block.
+func WithLog(f func(Event)) Option { return func(c *config) { c.log = f } }
+
+// newConfig applies the options and checks the outcome. Errors: E_CONFIG, and
+// E_NOT_FOUND for a TRACKER_INFO that does not exist.
+func newConfig(opts []Option) (*config, error) {
+	c := &config{listen: "0.0.0.0:0", downloads: ".", workers: max(minWorkers, 2*runtime.NumCPU()), now: time.Now}
+	for _, o := range opts {
+		o(c)
+	}
+	switch {
+	case c.dir == "":
+		return nil, protocol.Errorf(protocol.CodeConfig, "WithDataDir: the data folder is missing")
+	case c.workers < 1:
+		return nil, protocol.Errorf(protocol.CodeConfig, "WithWorkers: %d is not a number of workers, at least 1 is needed", c.workers)
+	case c.now == nil:
+		return nil, protocol.Errorf(protocol.CodeConfig, "WithClock: the clock is nil")
+	}
+	if c.host == nil {
+		addr, id, err := roster.ParseAddr(c.listen)
+		if err != nil || id != "" {
+			return nil, protocol.Errorf(protocol.CodeConfig, "WithListen: %s is not IP:PORT", protocol.Quote(c.listen))
+		}
+		c.listenAddr = addr
+	}
+	return c, c.readTrackers()
+}
+
+// readTrackers makes entries of however the trackers were named.
+func (c *config) readTrackers() error {
+	if c.listFile != "" {
+		list, err := roster.Read(c.listFile)
+		if err != nil {
+			return err
+		}
+		c.entries = append(c.entries, list...)
+	}
+	for _, text := range c.addrs {
+		addr, id, err := roster.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		c.entries = append(c.entries, roster.Entry{Text: text, Addr: addr, ID: id})
+	}
+	if len(c.entries) == 0 {
+		return protocol.Errorf(protocol.CodeConfig, "no tracker is named: use WithTrackerFile or WithTrackers")
+	}
+	ids, addrs := map[peer.ID]bool{}, map[string]bool{}
+	for i := range c.entries {
+		e := &c.entries[i]
+		e.Number = i + 1
+		if e.ID != "" && ids[e.ID] || addrs[e.Addr.String()] {
+			return protocol.Errorf(protocol.CodeConfig, "the tracker %s is named twice", protocol.Quote(e.Text))
+		}
+		ids[e.ID], addrs[e.Addr.String()] = true, true
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
+	"github.com/p2pshare/p2pshare/node/internal/trackers"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/credential"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+const (
+	// findPace is the least time between two questions for seeders of one
+	// file: trackers push what changes, so questions are few.
+	findPace = 3 * time.Second
+	// ticketPace is how often an open download looks whether its ticket is
+	// past half of its life.
+	ticketPace = 30 * time.Second
+	// addrTTL keeps the addresses of members for as long as a download may
+	// have to do without a tracker.
+	addrTTL = protocol.TicketGrace
+)
+
+// findPeers asks for more peers. It never blocks.
+func (d *Download) findPeers() { nudge(d.find) }
+
+// feed brings peers and fresh tickets to a swarm until the context ends.
+func (d *Download) feed(ctx context.Context, s *swarm.Swarm) {
+	tick := time.NewTicker(ticketPace)
+	defer tick.Stop()
+	var shown []byte // the last ticket that all streams were shown
+	for {
+		select {
+		case <-d.find:
+			d.askForPeers(ctx, s)
+			select {
+			case <-time.After(findPace):
+			case <-ctx.Done():
+			}
+		case <-tick.C:
+			// A fresh one comes when the old one is past half of its life.
+			t, err := d.account.ticket(ctx, d.key.group)
+			if err == nil && !bytes.Equal(t.envelope, shown) {
+				shown = t.envelope
+				s.Renew(shown)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// askForPeers asks a tracker who offers the file.
+func (d *Download) askForPeers(ctx context.Context, s *swarm.Swarm) {
+	res, err := trackers.Call(ctx, d.account.node.trackers, rpc.ListSeeders, &pb.FileRequest{GroupId: d.key.group[:], FileId: d.key.file[:]})
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		for _, seeder := range res.GetSeeders() {
+			d.addPeer(s, seeder)
+		}
+	case protocol.CodeOf(err) == protocol.CodeNotMember && !d.account.isMember(d.key.group):
+		d.revoke(protocol.Errorf(protocol.CodeRevoked, "you are no longer a member of %s; the download stopped, partial data is kept", protocol.Quote(d.record().GroupNm)))
+	default:
+		log.Infow("cannot ask who has a file", "file", d.key.file, "err", err)
+	}
+}
+
+// seeder takes news of one member that offers the file, or does not any more.
+func (d *Download) seeder(m *pb.Seeder, gone bool) {
+	d.mu.Lock()
+	s := d.swarm
+	d.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if !gone {
+		d.addPeer(s, m)
+		// Somebody who refused this client may have heard of its membership by
+		// now; where others serve it, that can wait for the next ticket.
+		if s.Progress().Peers == 0 {
+			if t := d.account.heldTicket(d.key.group); t != nil {
+				s.Renew(t)
+			}
+		}
+		return
+	}
+	if id, err := peer.Decode(m.GetPeerId()); err == nil {
+		s.RemovePeer(id)
+	}
+}
+
+func (d *Download) addPeer(s *swarm.Swarm, m *pb.Seeder) {
+	h := d.account.node.host
+	id, err := peer.Decode(m.GetPeerId())
+	if err != nil || id == h.ID() {
+		return
+	}
+	var addrs []ma.Multiaddr
+	for _, text := range m.GetAddrs()[:min(len(m.GetAddrs()), protocol.MaxAddrs)] {
+		if a, err := ma.NewMultiaddr(text); err == nil {
+			addrs = append(addrs, a)
+		}
+	}
+	if h.Network().Connectedness(id) != network.Connected {
+		h.Peerstore().ClearAddrs(id) // a member that was restarted is elsewhere now
+	}
+	h.Peerstore().AddAddrs(id, addrs, addrTTL)
+	s.AddPeer(swarm.Peer{ID: id, User: m.GetUser()})
+}
+
+// heldTicket is a ticket of this user for one group.
+type heldTicket struct {
+	envelope        []byte
+	renew, accepted time.Time // when to ask for another; until when it is good
+}
+
+// ticket returns a ticket for a group: the one at hand until half of its life,
+// then a fresh one. While no tracker is reachable the old one is returned:
+// seeders that have none either may accept it still.
+func (a *account) ticket(ctx context.Context, g protocol.GroupID) (heldTicket, error) {
+	select {
+	case a.ticketing <- struct{}{}:
+		defer func() { <-a.ticketing }()
+	case <-ctx.Done():
+		return heldTicket{}, ctx.Err()
+	}
+	n := a.node
+	a.mu.Lock()
+	held := a.tickets[g]
+	a.mu.Unlock()
+	now := n.trackers.Now()
+	if held.envelope != nil && now.Before(held.renew) {
+		return held, nil
+	}
+	res, err := trackers.Call(ctx, n.trackers, rpc.IssueTicket, &pb.IssueTicketRequest{GroupId: g[:]})
+	if err != nil {
+		if held.envelope != nil && (protocol.CodeOf(err) == protocol.CodeNoTracker || now.Before(held.accepted)) {
+			return held, nil
+		}
+		return heldTicket{}, err
+	}
+	t, err := credential.OpenTicket(res.GetTicket(), n.own(a.network))
+	if err != nil {
+		return heldTicket{}, err
+	}
+	held = heldTicket{envelope: res.GetTicket(), renew: now.Add(t.Expires.Sub(t.Issued) / 2), accepted: t.Expires}
+	a.mu.Lock()
+	a.tickets[g] = held
+	a.mu.Unlock()
+	return held, nil
+}
+
+// heldTicket returns the ticket at hand, nil if there is none.
+func (a *account) heldTicket(g protocol.GroupID) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tickets[g].envelope
+}
+
+// forgetTickets makes the next stream ask for a fresh ticket.
+func (a *account) forgetTickets() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.tickets)
+}
+
+// getManifest reads the description of a file from one tracker.
+func getManifest(ctx context.Context, service rpc, k fileKey) ([]byte, error) {
+	stream, err := service.GetManifest(ctx, connect.NewRequest(&pb.FileRequest{GroupId: k.group[:], FileId: k.file[:]}))
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	var encoded []byte
+	for stream.Receive() {
+		encoded = append(encoded, stream.Msg().GetData()...)
+		if len(encoded) > protocol.MaxManifest {
+			return nil, protocol.Errorf(protocol.CodeLimit, "limit reached: the description of a file may have %d bytes", protocol.MaxManifest)
+		}
+	}
+	return encoded, stream.Err()
+}

@@ -1,0 +1,211 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/p2pshare/p2pshare/node/internal/gate"
+	"github.com/p2pshare/p2pshare/node/internal/records"
+	"github.com/p2pshare/p2pshare/node/internal/trackers"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// replaceOld ends shares of the user in the same group under the same name.
+func (a *account) replaceOld(ctx context.Context, rec records.Share) {
+	for _, s := range a.allShares() {
+		r := s.record()
+		if r.Group != rec.Group || r.File == rec.File || !sameFileName(r.Name, rec.Name) {
+			continue
+		}
+		if _, err := a.stopShare(ctx, s); err != nil {
+			log.Infow("cannot end the share of older content", "file", r.File, "err", err)
+		}
+	}
+}
+
+func sameFileName(a, b string) bool {
+	x, err1 := protocol.CanonicalFile(a)
+	y, err2 := protocol.CanonicalFile(b)
+	return a == b || errors.Join(err1, err2) == nil && x == y
+}
+
+// stopShare ends a share at the trackers, then here.
+func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
+	n, k := a.node, s.key
+	res, err := trackers.Call(ctx, n.trackers, rpc.StopShare, &pb.StopShareRequest{GroupId: k.group[:], FileId: k.file[:]})
+	switch protocol.CodeOf(err) {
+	case "", protocol.CodeNotFound, protocol.CodeNotMember: // there is none any more
+	default:
+		return Stored{}, err
+	}
+	a.mu.Lock()
+	if a.shares[k] == s {
+		delete(a.shares, k)
+	}
+	a.mu.Unlock()
+	n.trackers.Withdraw(k.group, k.file)
+	a.closeStreams(k)
+	s.closeIdle(true)
+	if err := n.records.DeleteShare(a.user, k.group, k.file); err != nil {
+		return Stored{}, err
+	}
+	return n.stored(res.GetStored(), res.GetAlready()), nil
+}
+
+// withdraw ends a share for a reason that lies here, keeps it on the list with
+// the reason, and tells a tracker if one is there.
+func (a *account) withdraw(s *share, why string) {
+	s.mu.Lock()
+	already := s.rec.Withdrawn != ""
+	s.rec.Withdrawn = why
+	rec := s.rec
+	s.mu.Unlock()
+	if already || a.share(s.key) != s {
+		return
+	}
+	n := a.node
+	n.trackers.Withdraw(s.key.group, s.key.file)
+	a.closeStreams(s.key)
+	s.closeIdle(true)
+	if err := n.records.PutShare(rec); err != nil {
+		log.Errorw("cannot record that a share ended", "file", s.key.file, "err", err)
+	}
+	n.tell(Event{
+		Kind: "share_withdrawn", Group: protocol.Printable(rec.GroupNm), File: protocol.Printable(rec.Name),
+		Text: protocol.Printable(rec.Name) + " in " + protocol.Printable(rec.GroupNm) + " is not shared any more: " + protocol.Printable(why),
+	})
+	a.spawn(func() {
+		_, err := trackers.Call(a.ctx, n.trackers, rpc.StopShare, &pb.StopShareRequest{GroupId: s.key.group[:], FileId: s.key.file[:]})
+		if err != nil {
+			log.Infow("cannot tell that a share ended", "file", s.key.file, "err", err)
+		}
+	})
+}
+
+// refused looks at offers that the tracker did not take: of a share it may not
+// have heard, because the answer to a call was lost or it has lost its memory.
+func (a *account) refused(offers []*pb.Offer) {
+	for _, o := range offers {
+		group, err1 := protocol.IDFromBytes[protocol.GroupID](o.GetGroupId())
+		file, err2 := protocol.IDFromBytes[protocol.FileID](o.GetFileId())
+		if errors.Join(err1, err2) != nil {
+			continue
+		}
+		k := fileKey{group, file}
+		if s := a.share(k); o.GetComplete() && s != nil && s.record().Withdrawn == "" {
+			a.spawn(func() { a.shareAgain(s) })
+		}
+		if d := a.download(k); !o.GetComplete() && d != nil && d.unfinished() {
+			a.spawn(func() { a.offerAgain(d) })
+		}
+	}
+}
+
+// maxOfferTries bounds how often one push stream makes an offer be told again:
+// the tracker that refused it may lack what another one knows, for a moment.
+const maxOfferTries = 3
+
+// offerAgain is for a part of a file that the tracker does not know.
+func (a *account) offerAgain(d *Download) {
+	wait, ok := d.tryAgain()
+	if !ok {
+		return
+	}
+	select {
+	case <-time.After(wait):
+		a.node.trackers.Reoffer(d.key.group, d.key.file)
+	case <-a.ctx.Done():
+	}
+}
+
+func (a *account) shareAgain(s *share) {
+	s.mu.Lock()
+	s.tries++
+	tries := s.tries
+	s.mu.Unlock()
+	if tries > maxOfferTries {
+		return
+	}
+	err := a.registerShare(a.ctx, s)
+	switch protocol.CodeOf(err) {
+	case "":
+		select {
+		case <-time.After(time.Duration(tries-1) * time.Second):
+		case <-a.ctx.Done():
+		}
+		a.node.trackers.Reoffer(s.key.group, s.key.file)
+	case protocol.CodeNotMember, protocol.CodeExists, protocol.CodeLimit:
+		a.withdraw(s, err.Error())
+	default:
+		log.Infow("cannot share again now", "file", s.key.file, "err", err)
+	}
+}
+
+// registerShare makes the trackers know a share of the records.
+func (a *account) registerShare(ctx context.Context, s *share) error {
+	r := s.record()
+	encoded, err := a.node.records.Manifest(s.key.file)
+	if err != nil {
+		return err
+	}
+	_, err = a.tellShare(ctx, &pb.GroupRef{Name: a.groupName(r.Group, r.GroupNm), Id: r.Group[:]}, r.File, encoded)
+	return err
+}
+
+// Unshare stops to offer a file; the copy on disk stays. E_NOT_FOUND if the
+// user shares no such file from this client.
+func (n *Node) Unshare(ctx context.Context, group, name string) (Stored, error) {
+	a, err := n.current()
+	if err != nil {
+		return Stored{}, err
+	}
+	stored, err := a.unshare(ctx, group, name)
+	n.did(Event{Kind: "stop_share", Group: protocol.Printable(group), File: protocol.Printable(name), Text: outcome(err)})
+	return stored, err
+}
+
+func (a *account) unshare(ctx context.Context, group, name string) (Stored, error) {
+	for _, s := range a.allShares() {
+		r := s.record()
+		if strings.EqualFold(a.groupName(r.Group, r.GroupNm), group) && sameFileName(r.Name, name) {
+			return a.stopShare(ctx, s)
+		}
+	}
+	return Stored{}, protocol.Errorf(protocol.CodeNotFound, "you do not share %s in %s from this client", protocol.Quote(name), protocol.Quote(group))
+}
+
+// Shares lists the shares of the user on this client.
+func (n *Node) Shares() ([]ShareInfo, error) {
+	a, err := n.current()
+	if err != nil {
+		return nil, err
+	}
+	out := []ShareInfo{}
+	for _, s := range a.allShares() {
+		if s.record().Withdrawn == "" {
+			if err := s.intact(); err != nil {
+				a.withdraw(s, err.Error())
+			}
+		}
+		r := s.record()
+		info := ShareInfo{Group: a.groupName(r.Group, r.GroupNm), Name: protocol.Printable(r.Name), Path: r.Path, State: "sharing"}
+		if r.Withdrawn != "" {
+			info.State, info.Reason = "stopped", protocol.Printable(r.Withdrawn)
+		}
+		out = append(out, info)
+	}
+	slices.SortFunc(out, func(x, y ShareInfo) int {
+		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Path, y.Path))
+	})
+	return out, nil
+}
+
+// closeStreams ends the streams on which a file of a group is served.
+func (a *account) closeStreams(k fileKey) {
+	a.node.server.CloseWhere(func(g gate.Grant, f protocol.FileID) bool { return g.Group == k.group && f == k.file })
+}

@@ -1,0 +1,103 @@
+package node_test
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+)
+
+// stallHost is a host whose piece streams write so many bytes in all, and
+// then stand still until released: what a test does meanwhile happens in the
+// middle of a transfer for certain.
+type stallHost struct {
+	libp2phost.Host
+	left    atomic.Int64
+	release chan struct{} // closed: no limit any more
+}
+
+func (h *stallHost) SetStreamHandler(id p2pproto.ID, f network.StreamHandler) {
+	if id == protocol.PieceProtocol {
+		serve := f
+		f = func(s network.Stream) {
+			serve(&stallStream{Stream: s, host: h, gone: make(chan struct{})})
+		}
+	}
+	h.Host.SetStreamHandler(id, f)
+}
+
+type stallStream struct {
+	network.Stream
+	host *stallHost
+	once sync.Once
+	gone chan struct{}
+}
+
+func (s *stallStream) Write(b []byte) (int, error) {
+	if s.host.left.Add(-int64(len(b))) < 0 {
+		select {
+		case <-s.host.release:
+		case <-s.gone:
+			return 0, errors.New("the stream was ended")
+		}
+	}
+	return s.Stream.Write(b)
+}
+
+func (s *stallStream) Reset() error {
+	s.once.Do(func() { close(s.gone) })
+	return s.Stream.Reset()
+}
+
+func (s *stallStream) ResetWithError(code network.StreamErrorCode) error {
+	s.once.Do(func() { close(s.gone) })
+	return s.Stream.ResetWithError(code)
+}
+
+func (s *stallStream) Close() error {
+	s.once.Do(func() { close(s.gone) })
+	return s.Stream.Close()
+}
+
+// stalling is a user whose node stops to send after 2 MiB.
+func (w *world) stalling(name string) (*client, *stallHost) {
+	w.Helper()
+	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
+	w.ok(err)
+	addr, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
+	w.ok(err)
+	inner, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{addr}})
+	w.ok(err)
+	w.Cleanup(func() { _ = inner.Close() })
+	h := &stallHost{Host: inner, release: make(chan struct{})}
+	h.left.Store(2 << 20)
+	return w.user(name, node.WithHost(h)), h
+}
+
+// running starts a download of 8 MiB from a seeder that has come to a stop.
+func (w *world) running(seeder, leecher *client) *node.Download {
+	w.Helper()
+	path := w.file("big.bin", 8<<20)
+	_, _, err := seeder.Share(w.Context(), "g", path, nil)
+	w.ok(err)
+	var d *node.Download
+	w.retry("the file is known", func() (err error) {
+		d, err = leecher.Download(w.Context(), "g", "big.bin", "")
+		return err
+	})
+	for p := range d.Updates() {
+		if p.Done > 0 {
+			break
+		}
+	}
+	return d
+}

@@ -1,0 +1,254 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/node/internal/dial"
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/node/internal/records"
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+const (
+	// diskPace is how often a full disk is looked at again.
+	diskPace = 5 * time.Second
+	// registerWait is how long a finished download waits for a tracker to know
+	// the new share; after that it is told when one is there.
+	registerWait = 3 * time.Second
+)
+
+// tally sums up what swarms of one download fetched.
+type tally struct {
+	wasted int64
+	peers  []PeerShare
+}
+
+func (t tally) add(p swarm.Progress) tally {
+	t.wasted += p.Wasted
+	t.peers = slices.Clone(t.peers)
+	for _, q := range p.ByPeer {
+		id := q.Peer.String()
+		i := slices.IndexFunc(t.peers, func(s PeerShare) bool { return s.Peer == id })
+		if i < 0 {
+			i = len(t.peers)
+			t.peers = append(t.peers, PeerShare{Peer: id, User: protocol.Printable(q.User)})
+		}
+		t.peers[i].Pieces += q.Pieces
+	}
+	return t
+}
+
+// run is the transfer: until the file is whole, the login ends, or it fails.
+func (d *Download) run() {
+	defer close(d.ended)
+	ctx, stop := context.WithCancelCause(d.account.ctx)
+	defer stop(nil)
+	d.mu.Lock()
+	d.stop = stop
+	if d.revoked != nil {
+		stop(d.revoked)
+	}
+	d.mu.Unlock()
+	began := time.Now()
+	err := d.transfer(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	a, n := d.account, d.account.node
+	switch {
+	case err == nil:
+		d.change(func() {
+			total := d.before
+			d.result = d.resultOf(d.rec)
+			d.result.Took, d.result.Wasted, d.result.Peers = time.Since(began), total.wasted, total.peers
+		})
+	case a.ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Cause(a.ctx)):
+		d.change(func() { d.err = err }) // stays active in the records
+		return
+	default:
+		n.trackers.Withdraw(d.key.group, d.key.file)
+		d.change(func() {
+			d.err = err
+			d.rec.State, d.rec.Code, d.rec.Reason = recFailed, protocol.CodeOf(err), err.Error()
+		})
+		if err := n.records.PutDownload(d.record()); err != nil {
+			log.Errorw("cannot record that a download failed", "file", d.key.file, "err", err)
+		}
+	}
+	text := "complete"
+	if err != nil {
+		text = err.Error()
+	}
+	p := d.Progress()
+	n.tell(Event{Kind: "download", Group: p.Group, File: p.Name, Text: p.Name + ": " + text})
+}
+
+// revoke ends the download because the user is no member of the group any more.
+func (d *Download) revoke(why error) {
+	d.mu.Lock()
+	d.revoked = why
+	stop := d.stop
+	d.mu.Unlock()
+	if stop != nil {
+		stop(why)
+	}
+}
+
+// transfer fetches the file, puts it in its place and makes it a share.
+func (d *Download) transfer(ctx context.Context) error {
+	n := d.account.node
+	part, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	// Streams that serve it must not be left between the part and the share.
+	defer func() {
+		d.change(func() { d.part = nil })
+		if err := part.Close(); err != nil {
+			log.Errorw("cannot close a partial file", "file", d.key.file, "err", err)
+		}
+	}()
+	d.change(func() { d.part = part })
+	n.trackers.Offer(d.key.group, d.key.file, false)
+	for {
+		if err := d.fetch(ctx, part); err != nil {
+			return err
+		}
+		path, stamp, bad, err := part.Finish(ctx)
+		switch {
+		case protocol.CodeOf(err) == protocol.CodeDiskFull:
+			if err := d.pause(ctx, err); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case len(bad) > 0:
+			log.Infow("pieces on disk are wrong, fetching them again", "file", d.key.file, "count", len(bad))
+		default:
+			return d.complete(ctx, path, stamp, part.Manifest())
+		}
+	}
+}
+
+// open opens the partial file; a full disk is waited for.
+func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
+	n, r := d.account.node, d.record()
+	m, err := d.account.manifest(ctx, d.key)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		part, err := filestore.OpenPartial(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File))
+		if protocol.CodeOf(err) != protocol.CodeDiskFull {
+			return part, err
+		}
+		if err := d.pause(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pause waits until the disk is worth another look.
+func (d *Download) pause(ctx context.Context, why error) error {
+	d.change(func() { d.waits = why })
+	defer d.change(func() { d.waits = nil })
+	select {
+	case <-time.After(diskPace):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fetch runs a swarm until the file has all pieces.
+func (d *Download) fetch(ctx context.Context, part *filestore.Partial) error {
+	a := d.account
+	s := swarm.New(swarm.Config{
+		File: part, Shared: a.node.swarms,
+		Dial: func(ctx context.Context, p swarm.Peer, sink func(piece.Event)) (swarm.Link, error) {
+			return d.dial(ctx, part.Manifest(), p.ID, sink)
+		},
+		FindPeers: d.findPeers,
+		OnProgress: func(p swarm.Progress) {
+			d.change(func() { d.latest = p })
+		},
+		Seed: rand.Uint64(),
+	})
+	d.change(func() { d.swarm = s })
+	feeding, stop := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		d.feed(feeding, s)
+	}()
+	d.findPeers()
+	err := s.Run(ctx)
+	stop()
+	<-fed
+	d.change(func() {
+		d.latest = s.Progress()
+		d.before = d.before.add(d.latest)
+		d.swarm = nil
+	})
+	return err
+}
+
+// dialOptions gives a member behind a firewall that swallows TCP time for QUIC.
+func dialOptions() dial.Options {
+	return dial.Options{TCP: 4 * time.Second, Other: 8 * time.Second, Keep: addrTTL}
+}
+
+// dial opens a stream to a member that offers the file.
+func (d *Download) dial(ctx context.Context, m *protocol.Manifest, id peer.ID, sink func(piece.Event)) (swarm.Link, error) {
+	h := d.account.node.host
+	if err := dial.Connect(ctx, h, id, h.Peerstore().Addrs(id), dialOptions()); err != nil {
+		return nil, err
+	}
+	ticket, err := d.account.ticket(ctx, d.key.group)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := piece.Open(ctx, piece.OpenConfig{
+		Host: h, Peer: id, Manifest: m, File: d.key.file, Ticket: ticket.envelope, Sink: sink,
+		Buffers: &d.account.node.buffers,
+	})
+	if err != nil {
+		return nil, err // not conn: a nil *Conn in a Link is not nil
+	}
+	return conn, nil
+}
+
+// complete makes the finished file a share of the user and records both.
+func (d *Download) complete(ctx context.Context, path string, stamp filestore.Stamp, m *protocol.Manifest) error {
+	a, n, r := d.account, d.account.node, d.record()
+	share := records.Share{
+		User: r.User, Group: r.Group, GroupNm: r.GroupNm, File: r.File, Name: r.Name, Path: path,
+		Stamp: stamp, SHA1: m.SHA1, Size: m.Size, Since: n.cfg.now(),
+	}
+	if err := n.records.PutShare(share); err != nil {
+		return err
+	}
+	s := newShare(a, share)
+	a.mu.Lock()
+	a.shares[d.key] = s
+	a.mu.Unlock()
+	registering, cancel := context.WithTimeout(ctx, registerWait)
+	defer cancel()
+	if err := a.registerShare(registering, s); err != nil {
+		log.Infow("the tracker will know the new share later", "file", d.key.file, "err", err)
+	}
+	n.trackers.Offer(d.key.group, d.key.file, true)
+	if err := n.trackers.Settle(registering); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		log.Infow("the new share is not announced yet", "file", d.key.file, "err", err)
+	}
+	d.change(func() { d.rec.State, d.rec.Path = recComplete, path })
+	return n.records.PutDownload(d.record())
+}

@@ -1,0 +1,174 @@
+package host
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/crypto/pb"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+const (
+	keyFile  = "key"
+	lockFile = "lock"
+	// maxKeyFile is far above the 68 bytes of an Ed25519 key.
+	maxKeyFile = 1 << 10
+)
+
+// LoadKey reads the Ed25519 key of dir, or makes one when create is set: folder
+// 0700, file 0600. Errors: E_PERM if others can read the key or change the
+// folder, E_NOT_FOUND without create, E_STATE if it is damaged. An existing
+// folder that is otherwise empty is taken over and closed to others.
+func LoadKey(dir string, create bool) (key crypto.PrivKey, created bool, err error) {
+	path := filepath.Join(dir, keyFile)
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil:
+		key, err = readKey(dir, path, info)
+		return key, false, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, false, keyError(path, err)
+	case !create:
+		return nil, false, protocol.Errorf(protocol.CodeNotFound, "there is no key in %s", dir)
+	}
+	if err := claimDir(dir); err != nil {
+		return nil, false, err
+	}
+	key, _, err = crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return nil, false, fmt.Errorf("make a key: %w", err)
+	}
+	raw, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return nil, false, fmt.Errorf("encode the key: %w", err)
+	}
+	if err := writeNew(path, raw); err != nil {
+		return nil, false, keyError(path, err)
+	}
+	return key, true, nil
+}
+
+func readKey(dir, path string, info fs.FileInfo) (crypto.PrivKey, error) {
+	if err := checkPrivate(dir, path, info); err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, keyError(path, err)
+	}
+	key, err := crypto.UnmarshalPrivateKey(raw)
+	if err != nil || key.Type() != pb.KeyType_Ed25519 {
+		return nil, protocol.Errorf(protocol.CodeState,
+			"the key in %s is damaged; put it back from a copy, or remove it to become somebody new", path)
+	}
+	return key, nil
+}
+
+// checkPrivate refuses what others could have read or replaced. Windows has
+// no such modes; there the folder of the user's profile protects.
+func checkPrivate(dir, path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
+		return protocol.Errorf(protocol.CodeState, "%s is not a key file", path)
+	}
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return protocol.Errorf(protocol.CodePerm, "%s can be read by other users; run chmod 600 %s", path, path)
+	}
+	folder, err := os.Stat(dir)
+	if err != nil {
+		return keyError(dir, err)
+	}
+	if folder.Mode().Perm()&0o077 != 0 {
+		return protocol.Errorf(protocol.CodePerm, "%s can be read by other users; run chmod 700 %s", dir, dir)
+	}
+	return nil
+}
+
+// claimDir makes dir, or closes one that holds nothing yet. A folder with
+// other things in it is not ours to change.
+func claimDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return keyError(dir, err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return keyError(dir, err)
+	}
+	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return keyError(dir, err)
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile {
+			return protocol.Errorf(protocol.CodePerm,
+				"%s can be read by other users and holds other files; run chmod 700 %s, or choose another folder", dir, dir)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return keyError(dir, err)
+	}
+	return nil
+}
+
+// writeNew writes a file that is either whole or not there after a power cut,
+// and never takes the place of another.
+func writeNew(path string, data []byte) (err error) {
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, ".key-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ignoreMissing(os.Remove(temp.Name()))) }()
+	_, err = temp.Write(data)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if err = errors.Join(err, temp.Close()); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fs.ErrExist
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// syncDir makes a rename durable. Windows cannot open folders for that.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func keyError(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return protocol.Errorf(protocol.CodePerm, "%s: no permission: %w", path, err)
+	}
+	return protocol.Errorf(protocol.CodeState, "%s: %w", path, err)
+}

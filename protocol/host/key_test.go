@@ -1,0 +1,148 @@
+package host_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+)
+
+func TestLoadKeyMakesOneAndKeepsIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	if _, _, err := host.LoadKey(dir, false); protocol.CodeOf(err) != protocol.CodeNotFound {
+		t.Fatalf("error %v, want E_NOT_FOUND", err)
+	}
+	first, created, err := host.LoadKey(dir, true)
+	if err != nil || !created {
+		t.Fatalf("created %v, error %v", created, err)
+	}
+	second, created, err := host.LoadKey(dir, true)
+	if err != nil || created || !first.Equals(second) {
+		t.Fatalf("created %v, error %v, want the same key", created, err)
+	}
+	if runtime.GOOS == "windows" {
+		return
+	}
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "key"): 0o600} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, error %v, want %v", path, info.Mode().Perm(), err, want)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("folder holds %v, error %v, want the key alone", entries, err)
+	}
+}
+
+func TestLoadKeyRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		spoil  func(dir string) error
+		want   protocol.Code
+		onUnix bool
+	}{
+		{name: "key others can read", onUnix: true, want: protocol.CodePerm, spoil: func(dir string) error {
+			return os.Chmod(filepath.Join(dir, "key"), 0o644)
+		}},
+		{name: "folder others can read", onUnix: true, want: protocol.CodePerm, spoil: func(dir string) error {
+			return os.Chmod(dir, 0o755)
+		}},
+		{name: "open folder with other files", onUnix: true, want: protocol.CodePerm, spoil: func(dir string) error {
+			if err := os.Rename(filepath.Join(dir, "key"), filepath.Join(dir, "other")); err != nil {
+				return err
+			}
+			return os.Chmod(dir, 0o755)
+		}},
+		{name: "empty key", want: protocol.CodeState, spoil: func(dir string) error {
+			return os.Truncate(filepath.Join(dir, "key"), 0)
+		}},
+		{name: "cut key", want: protocol.CodeState, spoil: func(dir string) error {
+			return os.Truncate(filepath.Join(dir, "key"), 40)
+		}},
+		{name: "folder in its place", want: protocol.CodeState, spoil: func(dir string) error {
+			path := filepath.Join(dir, "key")
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return os.Mkdir(path, 0o700)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.onUnix && runtime.GOOS == "windows" {
+				return
+			}
+			dir := filepath.Join(t.TempDir(), "data")
+			if _, _, err := host.LoadKey(dir, true); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := host.LoadKey(dir, true); protocol.CodeOf(err) != tt.want {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadKeyClosesAnEmptyFolder(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := host.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for range 2 {
+		if _, _, err := host.LoadKey(dir, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestMain lets this binary be the other process of TestLockAgainstAProcess.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("P2PSHARE_TEST_LOCK"); dir != "" {
+		_, err := host.Lock(dir)
+		fmt.Println(protocol.CodeOf(err), err)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestLockAgainstAProcess(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := host.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func() string {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), "P2PSHARE_TEST_LOCK="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	want := fmt.Sprintf("E_LOCKED another p2pshare (pid %d) uses %s", os.Getpid(), dir)
+	if got := other(); !strings.HasPrefix(got, want) {
+		t.Errorf("other process got %q, want %q", got, want)
+	}
+	if _, err := host.Lock(dir); protocol.CodeOf(err) != protocol.CodeLocked {
+		t.Errorf("second lock in one process: %v, want E_LOCKED", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if got := other(); !strings.HasPrefix(got, " <nil>") {
+		t.Errorf("after unlock the other process got %q", got)
+	}
+}

@@ -1,0 +1,144 @@
+package catalog
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// User is an account as it stands.
+type User struct {
+	ID        protocol.UserID
+	Name      string // as shown: the canonical name, with a suffix where an earlier claimant has it
+	Canonical string
+	Created   protocol.Stamp
+	Disabled  bool
+}
+
+// Verifier is what a password is checked against.
+type Verifier struct {
+	Resets, Changes uint32
+	PHC             string
+	Stamp           protocol.Stamp
+}
+
+// Session is a login that was made.
+type Session struct {
+	ID      protocol.SessionID
+	Device  string
+	Since   int64 // Unix milliseconds
+	Until   int64 // renewable until, Unix milliseconds
+	Revoked bool
+}
+
+// userState is what is known of a user, in whatever order it came.
+type userState struct {
+	canonical string // "" as long as there is no account fact
+	created   protocol.Stamp
+	disabled  bool
+	verifier  *Verifier
+	sessions  map[protocol.SessionID]sessionValue
+	groups    map[protocol.GroupID]*membership // every group that a fact brings the user together with
+	manifests int64                            // bytes of manifests of the files first shared by the user
+}
+
+func (c *Catalog) user(id protocol.UserID) *userState {
+	u := c.users[id]
+	if u == nil {
+		u = &userState{}
+		c.users[id] = u
+	}
+	return u
+}
+
+func (c *Catalog) setAccount(id protocol.UserID, v accountValue, s protocol.Stamp) {
+	u := c.user(id)
+	before := u.canonical
+	if before == "" {
+		c.accounts++
+	}
+	u.canonical, u.created = v.name, s
+	c.userNames.refresh(before, c.userHas)
+	c.userNames.refresh(v.name, c.userHas)
+}
+
+// userHas reports whether a claim of id on name is one of an account of that name.
+func (c *Catalog) userHas(name string, id protocol.UserID) bool {
+	u := c.users[id]
+	return u != nil && u.canonical == name
+}
+
+func (c *Catalog) setSession(p parts, v sessionValue) {
+	u := c.user(p.user)
+	if u.sessions == nil {
+		u.sessions = make(map[protocol.SessionID]sessionValue)
+	}
+	u.sessions[p.session] = v
+}
+
+// User returns the account of an id.
+func (c *Catalog) User(id protocol.UserID) (User, bool) {
+	u := c.users[id]
+	if u == nil || u.canonical == "" {
+		return User{}, false
+	}
+	return User{
+		ID:        id,
+		Name:      u.canonical + c.userNames.suffixOf(u.canonical, id),
+		Canonical: u.canonical,
+		Created:   u.created,
+		Disabled:  u.disabled,
+	}, true
+}
+
+// UserNamed returns the account that is shown as name now. A bare name never
+// means anybody but its earliest claimant.
+func (c *Catalog) UserNamed(name string) (User, bool) {
+	base, digits := splitShown(name)
+	canonical, err := protocol.CanonicalUser(base)
+	if err != nil {
+		return User{}, false
+	}
+	in := c.userNames.inForce(canonical)
+	i, ok := in.shown(digits)
+	if !ok {
+		return User{}, false
+	}
+	return c.User(in[i].id)
+}
+
+// Verifier returns the password verifier of a user.
+func (c *Catalog) Verifier(id protocol.UserID) (Verifier, bool) {
+	u := c.users[id]
+	if u == nil || u.verifier == nil {
+		return Verifier{}, false
+	}
+	return *u.verifier, true
+}
+
+// Sessions returns the sessions of a user that are neither revoked nor
+// expired, oldest first.
+func (c *Catalog) Sessions(id protocol.UserID) []Session {
+	u := c.users[id]
+	if u == nil {
+		return nil
+	}
+	var out []Session
+	for sid, v := range u.sessions {
+		if !c.Revoked(sid) && !c.isExpired(v) {
+			out = append(out, Session{ID: sid, Device: v.device, Since: v.since, Until: v.until})
+		}
+	}
+	slices.SortFunc(out, func(a, b Session) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return out
+}
+
+// Revoked reports whether a session was ended.
+func (c *Catalog) Revoked(id protocol.SessionID) bool {
+	_, ok := c.revoked[id]
+	return ok
+}

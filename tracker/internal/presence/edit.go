@@ -1,0 +1,186 @@
+package presence
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+)
+
+// edit is one change of the table, made under its lock. It remembers how
+// things were, so that what has changed can be told when it is done.
+type edit struct {
+	t      *Table
+	before map[string]Lease    // of the peers touched, what counted; Peer is "" where nothing did
+	own    map[string]struct{} // peers whose own lease has changed
+}
+
+// edit locks the table. The caller calls done.
+func (t *Table) edit() *edit {
+	t.mu.Lock()
+	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]struct{})}
+}
+
+// latest returns the lease of a peer that was opened last, nil if there is none.
+func (t *Table) latest(peer string) *lease {
+	var last *lease
+	for _, l := range t.peers[peer] {
+		if last == nil || l.order > last.order {
+			last = l
+		}
+	}
+	return last
+}
+
+func (e *edit) touch(by *source, peer string) {
+	if by == e.t.own {
+		e.own[peer] = struct{}{}
+	}
+	if _, ok := e.before[peer]; ok {
+		return
+	}
+	var was Lease
+	if l := e.t.latest(peer); l != nil {
+		was = l.Lease
+	}
+	e.before[peer] = was
+}
+
+// set makes l the lease of its peer at a tracker. A lease with another opening
+// than before is a new one, and the latest.
+func (e *edit) set(by *source, l Lease, opening uint64) {
+	e.touch(by, l.Peer)
+	known := by.leases[l.Peer]
+	if known == nil {
+		known = &lease{by: by}
+		by.leases[l.Peer] = known
+		e.t.peers[l.Peer] = append(e.t.peers[l.Peer], known)
+	}
+	if known.opening != opening || known.order == 0 {
+		e.t.opened++
+		known.opening, known.order = opening, e.t.opened
+		known.due = time.Time{}
+	}
+	e.t.unlist(known, l.Offers)
+	known.Lease = l
+	e.t.list(known)
+}
+
+func (e *edit) remove(l *lease) {
+	e.touch(l.by, l.Peer)
+	e.t.unlist(l, nil)
+	delete(l.by.leases, l.Peer)
+	rest := slices.DeleteFunc(e.t.peers[l.Peer], func(x *lease) bool { return x == l })
+	if len(rest) == 0 {
+		delete(e.t.peers, l.Peer)
+	} else {
+		e.t.peers[l.Peer] = rest
+	}
+}
+
+// list puts a lease under the files that it offers.
+func (t *Table) list(l *lease) {
+	for _, o := range l.Offers {
+		under := t.offers[o.FileRef]
+		if under == nil {
+			under = make(map[*lease]struct{})
+			t.offers[o.FileRef] = under
+		}
+		under[l] = struct{}{}
+	}
+}
+
+// unlist takes a lease from the files that it offers but will not any more.
+func (t *Table) unlist(l *lease, next []Offer) {
+	for _, o := range l.Offers {
+		if _, stays := offerOf(next, o.FileRef); stays {
+			continue
+		}
+		under := t.offers[o.FileRef]
+		delete(under, l)
+		if len(under) == 0 {
+			delete(t.offers, o.FileRef)
+		}
+	}
+}
+
+// done notes what has changed for those who are to be told, unlocks, and tells them.
+func (e *edit) done() {
+	t := e.t
+	var changes []Change
+	for peer, was := range e.before {
+		var is Lease
+		if l := t.latest(peer); l != nil {
+			is = l.Lease
+		}
+		changes = append(changes, diff(was, is)...)
+	}
+	if len(changes) > 0 && t.cfg.OnChange != nil {
+		t.outbox = append(t.outbox, notice{changes: changes})
+	}
+	t.publish(e.own)
+	mine := !t.emitting && len(t.outbox) > 0
+	t.emitting = t.emitting || mine
+	t.mu.Unlock()
+	if mine {
+		t.emit()
+	}
+}
+
+// diff returns the changes of offers from one lease of a peer to the next.
+func diff(was, is Lease) []Change {
+	var out []Change
+	moved := was.User != is.User || !slices.Equal(was.Addrs, is.Addrs)
+	for _, o := range is.Offers {
+		before, had := offerOf(was.Offers, o.FileRef)
+		if moved || !had || before.Complete != o.Complete {
+			out = append(out, Change{FileRef: o.FileRef, Seeder: is.seeder(o)})
+		}
+	}
+	for _, o := range was.Offers {
+		if _, has := offerOf(is.Offers, o.FileRef); !has {
+			out = append(out, Change{FileRef: o.FileRef, Seeder: was.seeder(o), Gone: true})
+		}
+	}
+	return out
+}
+
+func (l *Lease) seeder(o Offer) Seeder {
+	return Seeder{Peer: l.Peer, User: l.User, Addrs: l.Addrs, Complete: o.Complete}
+}
+
+func (f FileRef) compare(g FileRef) int {
+	return cmp.Or(bytes.Compare(f.Group[:], g.Group[:]), bytes.Compare(f.File[:], g.File[:]))
+}
+
+// offerOf finds the offer of a file among offers in order.
+func offerOf(offers []Offer, f FileRef) (Offer, bool) {
+	i, ok := slices.BinarySearchFunc(offers, f, func(o Offer, f FileRef) int { return o.compare(f) })
+	if !ok {
+		return Offer{}, false
+	}
+	return offers[i], true
+}
+
+// replaceOffers returns a new list in order: offers without those withdrawn,
+// and with the added ones, of which the last one of a file counts.
+func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
+	all := make(map[FileRef]bool, len(offers)+len(added))
+	for _, o := range offers {
+		all[o.FileRef] = o.Complete
+	}
+	for _, f := range withdrawn {
+		delete(all, f)
+	}
+	for _, o := range added {
+		if _, ok := all[o.FileRef]; ok || len(all) < maxOffers {
+			all[o.FileRef] = o.Complete
+		}
+	}
+	out := make([]Offer, 0, len(all))
+	for f, complete := range all {
+		out = append(out, Offer{FileRef: f, Complete: complete})
+	}
+	slices.SortFunc(out, func(a, b Offer) int { return a.compare(b.FileRef) })
+	return out
+}

@@ -1,0 +1,190 @@
+package presence
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// deltaBytes is where a delta is full. The replica refuses to gossip more than
+// 48 KiB, of which it needs a little for itself.
+const deltaBytes = 47 << 10
+
+// notice is something to call back about.
+type notice struct {
+	changes []Change
+	delta   *pb.PresenceDelta
+}
+
+// publish counts the version up for the own leases that have changed, and puts
+// deltas of them into the outbox. Offers travel as a whole, so a lease that is
+// longer than a delta should be goes alone; whoever spreads it may leave it to
+// the exchange of whole lists, which the version sees to. Called with t.mu held.
+func (t *Table) publish(peers map[string]struct{}) {
+	var full []*pb.Lease
+	size := 0
+	flush := func() {
+		if len(full) == 0 {
+			return
+		}
+		d := &pb.PresenceDelta{Epoch: t.own.epoch, From: t.own.version, To: t.own.version + 1, Leases: full}
+		t.own.version++
+		if t.cfg.OnDelta != nil {
+			t.outbox = append(t.outbox, notice{delta: d})
+		}
+		full, size = nil, 0
+	}
+	for _, peer := range slices.Sorted(maps.Keys(peers)) {
+		l := &pb.Lease{PeerId: peer, Gone: true, Version: t.own.version + 1}
+		if known := t.own.leases[peer]; known != nil {
+			l = known.encode()
+		}
+		n := proto.Size(l) + 8 // its tag and length
+		if size+n > deltaBytes || len(full) == protocol.MaxElements {
+			flush()
+		}
+		full, size = append(full, l), size+n
+	}
+	flush()
+}
+
+// emit calls back what is in the outbox, in order, until it is empty. What the
+// callbacks themselves bring about is behind it in the same outbox.
+func (t *Table) emit() {
+	for {
+		t.mu.Lock()
+		out := t.outbox
+		t.outbox = nil
+		t.emitting = len(out) > 0
+		t.mu.Unlock()
+		if len(out) == 0 {
+			return
+		}
+		for _, n := range out {
+			if n.delta != nil {
+				t.cfg.OnDelta(n.delta)
+			} else {
+				t.cfg.OnChange(n.changes)
+			}
+		}
+	}
+}
+
+// Local implements replica.Presence, as do the following. It returns the epoch
+// and version of this tracker's leases and all of them.
+func (t *Table) Local() *pb.PresenceList {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := &pb.PresenceList{Epoch: t.own.epoch, Version: t.own.version}
+	for _, peer := range slices.Sorted(maps.Keys(t.own.leases)) {
+		list.Leases = append(list.Leases, t.own.leases[peer].encode())
+	}
+	return list
+}
+
+// Version returns the epoch and version of this tracker's own leases.
+func (t *Table) Version() (epoch, version uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.own.epoch, t.own.version
+}
+
+// Apply takes the whole list of another tracker. One that is older than what
+// deltas have brought meanwhile is left.
+func (t *Table) Apply(from string, list *pb.PresenceList) {
+	if list.GetEpoch() == 0 {
+		return
+	}
+	e := t.edit()
+	defer e.done()
+	s := t.others[from]
+	if s == nil {
+		s = &source{leases: make(map[string]*lease)}
+		t.others[from] = s
+	}
+	s.due = time.Time{}
+	if s.epoch == list.GetEpoch() && s.version > list.GetVersion() {
+		return
+	}
+	if s.epoch != list.GetEpoch() {
+		for _, l := range s.leases {
+			l.opening = 0 // of a table that is no more: a lease of its next one is a new opening
+		}
+	}
+	s.epoch, s.version = list.GetEpoch(), list.GetVersion()
+	listed := make(map[string]struct{}, len(list.GetLeases()))
+	for _, l := range list.GetLeases() {
+		if !l.GetGone() {
+			listed[l.GetPeerId()] = struct{}{}
+		}
+	}
+	for peer, l := range s.leases {
+		if _, ok := listed[peer]; !ok {
+			e.remove(l)
+		}
+	}
+	for _, l := range list.GetLeases() {
+		e.take(s, l)
+	}
+}
+
+// ApplyDelta takes a change; false if it does not follow what is known of from.
+// One that is known already is nothing new, and fine. A delta may have come by
+// way of others, so it gives the leases of a tracker that is gone another Life,
+// no more.
+func (t *Table) ApplyDelta(from string, d *pb.PresenceDelta) bool {
+	if d.GetEpoch() == 0 || d.GetTo() <= d.GetFrom() {
+		return false
+	}
+	now := t.cfg.Now()
+	e := t.edit()
+	defer e.done()
+	s := t.others[from]
+	switch {
+	case s == nil || s.epoch != d.GetEpoch() || s.version < d.GetFrom():
+		return false
+	case s.version >= d.GetTo():
+		return true
+	case s.version > d.GetFrom():
+		return false
+	}
+	if !s.due.IsZero() {
+		s.due = now.Add(t.cfg.Life)
+	}
+	s.version = d.GetTo()
+	for _, l := range d.GetLeases() {
+		e.take(s, l)
+	}
+	return true
+}
+
+// Known returns what of another tracker's leases is known here. Of one that
+// has gone it is nothing, so that its list is fetched as soon as it is back.
+func (t *Table) Known(from string) (epoch, version uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.others[from]
+	if s == nil || !s.due.IsZero() {
+		return 0, 0
+	}
+	return s.epoch, s.version
+}
+
+// take applies a lease of another tracker. A malformed one is left out.
+func (e *edit) take(s *source, l *pb.Lease) {
+	known := s.leases[l.GetPeerId()]
+	if l.GetGone() {
+		if known != nil {
+			e.remove(known)
+		}
+		return
+	}
+	if next, ok := decode(l); ok {
+		e.set(s, next, l.GetVersion())
+	}
+}

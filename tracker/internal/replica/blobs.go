@@ -1,0 +1,290 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+const (
+	// orphanLife is how long a manifest that no fact names is kept: its upload
+	// may still be under way.
+	orphanLife = 24 * time.Hour
+	// orphanSweep is the pace at which such are looked for.
+	orphanSweep = time.Hour
+)
+
+// blobs knows which manifests are missing here, and which nobody names.
+type blobs struct {
+	wake chan struct{} // holds one
+
+	mu      sync.Mutex
+	missing map[protocol.FileID]struct{}
+	orphans map[protocol.FileID]time.Time // since when
+	swept   time.Time
+}
+
+func newBlobs() *blobs {
+	return &blobs{
+		wake:    make(chan struct{}, 1),
+		missing: map[protocol.FileID]struct{}{},
+		orphans: map[protocol.FileID]time.Time{},
+		swept:   time.Now(),
+	}
+}
+
+func (b *blobs) add(ids []protocol.FileID) {
+	if len(ids) == 0 {
+		return
+	}
+	b.mu.Lock()
+	for _, id := range ids {
+		b.missing[id] = struct{}{}
+	}
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *blobs) here(id protocol.FileID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.missing, id)
+}
+
+func (b *blobs) list() []protocol.FileID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.missing))
+}
+
+// findMissing looks for manifests that facts name and the store lacks.
+func (r *Replica) findMissing() error {
+	var ids []protocol.FileID
+	for id := range r.state.cat.Blobs() {
+		ok, err := r.cfg.Store.HasBlob(id)
+		if err != nil {
+			return fmt.Errorf("look for manifests: %w", err)
+		}
+		if !ok {
+			ids = append(ids, id)
+		}
+	}
+	r.blobs.add(ids)
+	return nil
+}
+
+// noteBlobs notes which manifests of changed facts are missing.
+func (r *Replica) noteBlobs(facts []catalog.Fact) { r.blobs.add(r.lacking(facts)) }
+
+// lacking returns the manifests that facts name and that are not here.
+func (r *Replica) lacking(facts []catalog.Fact) (ids []protocol.FileID) {
+	for _, f := range facts {
+		id, ok := catalog.BlobOf(f)
+		if !ok || slices.Contains(ids, id) {
+			continue
+		}
+		has, err := r.cfg.Store.HasBlob(id)
+		if err != nil {
+			log.Errorw("look for a manifest", "file", id.String(), "err", err)
+			continue
+		}
+		if !has {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// fetchNamed fetches the manifests that facts name and that are not here from
+// the tracker that sent the facts.
+func (r *Replica) fetchNamed(ctx context.Context, l *link, facts []catalog.Fact) error {
+	for _, id := range r.lacking(facts) {
+		b, err := r.blobFrom(ctx, l, id)
+		if err != nil {
+			return err
+		}
+		if err := r.keepBlob(ctx, id, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchMissing fetches what is missing from any tracker, when something begins
+// to be missing and then again and again.
+func (r *Replica) fetchMissing() {
+	tick := time.NewTicker(r.cfg.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.blobs.wake:
+		case <-tick.C:
+		}
+		for _, id := range r.blobs.list() {
+			if _, err := r.Manifest(r.ctx, id); err != nil {
+				log.Debugw("fetch a missing manifest", "file", id.String(), "err", err)
+			}
+		}
+	}
+}
+
+// Manifest returns a manifest's bytes, from another tracker if need be. E_NOT_FOUND.
+func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
+	b, ok, err := r.cfg.Store.Blob(id)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		r.blobs.here(id)
+		return b, nil
+	}
+	for _, l := range r.links.connected() {
+		b, err := r.blobFrom(ctx, l, id)
+		if err != nil {
+			log.Debugw("fetch a manifest", "tracker", l.name, "file", id.String(), "err", err)
+			continue
+		}
+		if err := r.keepBlob(ctx, id, b); err != nil {
+			log.Infow("keep a manifest", "file", id.String(), "err", err)
+		}
+		return b, nil
+	}
+	return nil, protocol.Errorf(protocol.CodeNotFound, "no tracker that can be reached has the description of this file")
+}
+
+// blobFrom fetches a manifest of another tracker and checks that it is the one.
+func (r *Replica) blobFrom(ctx context.Context, l *link, id protocol.FileID) ([]byte, error) {
+	var out []byte
+	for {
+		var got *pb.Blob
+		req := &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{Id: id[:], Offset: uint64(len(out))}}}
+		if err := r.call(ctx, l, req, func(reply *pb.SyncReply) error { got = reply.GetBlob(); return nil }); err != nil {
+			return nil, err
+		}
+		size := got.GetSize()
+		if got == nil || size > protocol.MaxManifest || uint64(len(out)+len(got.GetData())) > size {
+			return nil, errReply
+		}
+		out = append(out, got.GetData()...)
+		if uint64(len(out)) == size {
+			break
+		}
+		if len(got.GetData()) == 0 {
+			return nil, errReply
+		}
+	}
+	if protocol.ManifestID(out) != id {
+		return nil, protocol.Errorf(protocol.CodeBadManifest, "the tracker %s gave another manifest than the one asked for", l.name)
+	}
+	return out, nil
+}
+
+func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
+	id, err := protocol.IDFromBytes[protocol.FileID](q.GetId())
+	if err != nil {
+		return err
+	}
+	if q.GetOffset() > protocol.MaxManifest {
+		return protocol.Errorf(protocol.CodeUsage, "an offset behind the end")
+	}
+	data, size, ok, err := r.cfg.Store.BlobRange(id, int64(q.GetOffset()), protocol.BlobChunk)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return protocol.Errorf(protocol.CodeNotFound, "this tracker does not have the manifest")
+	}
+	return out.send(&pb.SyncReply{Body: &pb.SyncReply_Blob{Blob: &pb.Blob{Size: uint64(size), Data: data}}})
+}
+
+// PutManifest stores a manifest that no fact names yet. The caller has checked
+// that id is its hash. One that no fact names within a day is dropped.
+func (r *Replica) PutManifest(id protocol.FileID, b []byte) error {
+	r.blobs.mu.Lock()
+	r.blobs.orphans[id] = time.Now()
+	r.blobs.mu.Unlock()
+	return r.keepBlob(r.ctx, id, b)
+}
+
+func (r *Replica) keepBlob(ctx context.Context, id protocol.FileID, b []byte) error {
+	err := r.change(ctx, func(t *txn) error {
+		t.putBlobs(map[protocol.FileID][]byte{id: b})
+		return nil
+	})
+	if err == nil {
+		r.blobs.here(id)
+	}
+	return err
+}
+
+// collectOrphans drops manifests that no fact has named for a day.
+func (r *Replica) collectOrphans() {
+	r.blobs.mu.Lock()
+	due := time.Since(r.blobs.swept) > orphanSweep
+	if due {
+		r.blobs.swept = time.Now()
+	}
+	r.blobs.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := r.sweepOrphans(time.Now()); err != nil {
+		log.Infow("drop manifests that nobody names", "err", err)
+	}
+}
+
+func (r *Replica) sweepOrphans(now time.Time) error {
+	kept, err := r.blobIDs()
+	if err != nil {
+		return err
+	}
+	return r.change(r.ctx, func(t *txn) error {
+		named := map[protocol.FileID]bool{}
+		for id := range t.cat.Blobs() {
+			named[id] = true
+		}
+		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, r.blobs.unnamed(kept, named, now)...)
+		return nil
+	})
+}
+
+// unnamed notes which of kept nobody names, and returns those for whom that
+// has been so for long enough.
+func (b *blobs) unnamed(kept []protocol.FileID, named map[protocol.FileID]bool, now time.Time) (old []protocol.FileID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := map[protocol.FileID]time.Time{}
+	for _, id := range kept {
+		if named[id] {
+			continue
+		}
+		begun, ok := b.orphans[id]
+		if !ok {
+			begun = now
+		}
+		if now.Sub(begun) > orphanLife {
+			old = append(old, id)
+			continue
+		}
+		since[id] = begun
+	}
+	b.orphans = since
+	return old
+}
+
+func (r *Replica) blobIDs() (ids []protocol.FileID, err error) {
+	err = r.cfg.Store.BlobIDs(func(id protocol.FileID) error { ids = append(ids, id); return nil })
+	return ids, err
+}

@@ -1,0 +1,180 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/wire"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+// confirmQueue is how many changes may wait for one tracker; more go to another
+// one, or unconfirmed.
+const confirmQueue = 1_024
+
+// confirmation is a change that waits to be on the disk of one other tracker.
+type confirmation struct {
+	facts []catalog.Fact
+	done  chan error // holds one
+}
+
+// confirmed has one more tracker store the facts and tells how many have them.
+// It tries preferred first, then the others, within protocol.ConfirmTimeout.
+func (r *Replica) confirmed(ctx context.Context, w written, preferred *link) Stored {
+	others := r.links.all()
+	s := Stored{On: 1, Trackers: len(others) + 1, Stamp: w.stamp}
+	if len(w.facts) == 0 {
+		s.On += r.inStep()
+		return s
+	}
+	limit := time.NewTimer(protocol.ConfirmTimeout)
+	defer limit.Stop()
+	for _, l := range candidates(r.links.prompt(), preferred) {
+		c := &confirmation{facts: w.facts, done: make(chan error, 1)}
+		select {
+		case l.confirm <- c:
+		default:
+			continue
+		}
+		select {
+		case err := <-c.done:
+			if err == nil {
+				s.On++
+				return s
+			}
+			log.Infow("have a change stored elsewhere", "tracker", l.name, "err", err)
+		case <-limit.C:
+			l.setLate(true)
+			return s
+		case <-ctx.Done():
+			return s
+		case <-r.ctx.Done():
+			return s
+		}
+	}
+	return s
+}
+
+func candidates(all []*link, preferred *link) []*link {
+	out := make([]*link, 0, len(all))
+	for _, l := range all {
+		if l == preferred {
+			out = append([]*link{l}, out...)
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// inStep counts the connected trackers with which an exchange was completed in
+// the last two rounds: what was there before is there too.
+func (r *Replica) inStep() (n int) {
+	for _, l := range r.links.connected() {
+		l.mu.Lock()
+		if time.Since(l.inStep) < 2*r.cfg.Interval {
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// runConfirmer sends what waits for one tracker, one call at a time; what comes
+// meanwhile goes with the next call together.
+func (r *Replica) runConfirmer(ctx context.Context, l *link) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-l.confirm:
+			r.store(ctx, l, gatherConfirmations(l, first))
+		}
+	}
+}
+
+func gatherConfirmations(l *link, first *confirmation) []*confirmation {
+	batch, facts := []*confirmation{first}, len(first.facts)
+	for facts < protocol.MaxElements {
+		select {
+		case c := <-l.confirm:
+			batch = append(batch, c)
+			facts += len(c.facts)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (r *Replica) store(ctx context.Context, l *link, batch []*confirmation) {
+	var facts []*pb.Fact
+	for _, c := range batch {
+		for _, f := range c.facts {
+			facts = append(facts, toFact(f))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, protocol.ConfirmTimeout)
+	defer cancel()
+	var err error
+	for len(facts) > 0 && err == nil {
+		n, size := 0, 0
+		for n < len(facts) && n < protocol.MaxElements && (n == 0 || size < frameBytes) {
+			size += proto.Size(facts[n]) + 8
+			n++
+		}
+		err = r.storeAt(ctx, l, facts[:n])
+		facts = facts[n:]
+	}
+	if isTimeout(err) {
+		l.setLate(true)
+	}
+	for _, c := range batch {
+		c.done <- err
+	}
+}
+
+func (r *Replica) storeAt(ctx context.Context, l *link, facts []*pb.Fact) error {
+	stored := false
+	req := &pb.SyncRequest{Body: &pb.SyncRequest_StoreFacts{StoreFacts: &pb.StoreFacts{Facts: facts}}}
+	err := r.call(ctx, l, req, func(reply *pb.SyncReply) error {
+		stored = reply.GetStored() != nil
+		return nil
+	})
+	if err == nil && !stored {
+		err = errNotStored
+	}
+	return err
+}
+
+// answerStore takes facts of another tracker and answers when they, and the
+// manifests that they name, are on disk here.
+func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, out *replies) error {
+	if err := wire.CheckElements(len(q.GetFacts())); err != nil {
+		return err
+	}
+	if r.Network().IsZero() {
+		return busy("this tracker knows no network yet")
+	}
+	facts, malformed := fromFacts(l.name, q.GetFacts())
+	blobErr := r.fetchNamed(ctx, l, facts)
+	waiting, err := r.mergeAll(ctx, facts, nil)
+	if err != nil {
+		return err
+	}
+	r.names.settled(facts)
+	switch {
+	case malformed > 0:
+		return protocol.Errorf(protocol.CodeUsage, "%d facts are malformed and were left out", malformed)
+	case waiting > 0:
+		return busy(fmt.Sprintf("the clocks differ: %d changes are from the future here", waiting))
+	case blobErr != nil:
+		return blobErr
+	}
+	return out.send(&pb.SyncReply{Body: &pb.SyncReply_Stored{Stored: &pb.StoreFactsReply{}}})
+}

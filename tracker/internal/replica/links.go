@@ -1,0 +1,285 @@
+package replica
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// links is the roster: one link for each other tracker of the list. The zero
+// value is an empty one.
+type links struct {
+	mu   sync.RWMutex
+	byID map[peer.ID]*link
+	done bool // nothing is added any more
+}
+
+// link is what is known of one other tracker. Two goroutines serve it: the
+// loop of reconnect.go and the confirmer of confirm.go.
+type link struct {
+	id      peer.ID
+	name    string // the ID's text form
+	info    peer.AddrInfo
+	cancel  context.CancelFunc
+	asks    chan chan struct{} // wants an attempt now, and to know its end
+	nudges  chan struct{}      // wants a round soon; holds one
+	confirm chan *confirmation
+	slots   chan struct{} // of streams that it may have open here
+
+	mu        sync.Mutex
+	connected bool // it has answered, and is of this network
+	late      bool // it missed the cap of a confirmation and has not answered since
+	behind    bool // presence of it was missed
+	failures  int  // rounds in a row that ran out of time
+	offset    time.Duration
+	inStep    time.Time // end of the last complete exchange
+	strange   time.Time // when it was last warned that this is another network's
+}
+
+// SetRoster replaces the list of the other trackers.
+func (r *Replica) SetRoster(others []peer.AddrInfo) {
+	want := map[peer.ID]peer.AddrInfo{}
+	for _, info := range others {
+		if info.ID != r.self {
+			want[info.ID] = info
+		}
+	}
+	for _, l := range r.links.replace(want, r.newLink) {
+		l.cancel()
+	}
+	r.peersChanged()
+}
+
+// peersChanged has OnPeer told soon.
+func (r *Replica) peersChanged() {
+	select {
+	case r.peers <- struct{}{}:
+	default:
+	}
+}
+
+// tellPeers is the one caller of OnPeer: what it tells is in order, and the last
+// word is how things are. Who comes and goes between two looks is not told of.
+func (r *Replica) tellPeers() {
+	told := map[peer.ID]bool{}
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.peers:
+		}
+		now := map[peer.ID]bool{}
+		for _, id := range r.Connected() {
+			now[id] = true
+		}
+		for id := range told {
+			if !now[id] {
+				log.Infow("tracker lost", "tracker", id.String())
+				r.onPeer(id, false)
+			}
+		}
+		for id := range now {
+			if !told[id] {
+				log.Infow("tracker connected", "tracker", id.String())
+				r.onPeer(id, true)
+			}
+		}
+		told = now
+	}
+}
+
+func (r *Replica) onPeer(id peer.ID, connected bool) {
+	if r.cfg.OnPeer != nil {
+		r.cfg.OnPeer(id, connected)
+	}
+}
+
+// newLink starts the goroutines of a link. It is called without a lock held.
+func (r *Replica) newLink(info peer.AddrInfo) *link {
+	ctx, cancel := context.WithCancel(r.ctx)
+	l := &link{
+		id: info.ID, name: info.ID.String(), info: info, cancel: cancel,
+		asks: make(chan chan struct{}), nudges: make(chan struct{}, 1),
+		confirm: make(chan *confirmation, confirmQueue), slots: make(chan struct{}, maxStreams),
+	}
+	r.cfg.Host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
+	r.cfg.Host.ConnManager().Protect(info.ID, "tracker")
+	r.tasks.run(func() { r.runLink(ctx, l) })
+	r.tasks.run(func() { r.runConfirmer(ctx, l) })
+	return l
+}
+
+// replace brings the links to want: it makes what is new and returns what is
+// gone. A tracker whose addresses changed is made anew.
+func (ls *links) replace(want map[peer.ID]peer.AddrInfo, open func(peer.AddrInfo) *link) (gone []*link) {
+	ls.mu.Lock()
+	kept := map[peer.ID]*link{}
+	for id, l := range ls.byID {
+		if info, ok := want[id]; ok && sameAddrs(info.Addrs, l.info.Addrs) {
+			kept[id] = l
+			continue
+		}
+		gone = append(gone, l)
+	}
+	ls.byID = kept
+	done := ls.done
+	ls.mu.Unlock()
+	if done {
+		return gone
+	}
+	for id, info := range want {
+		if kept[id] != nil {
+			continue
+		}
+		l := open(info)
+		ls.mu.Lock()
+		next := maps.Clone(ls.byID)
+		next[id] = l
+		ls.byID = next
+		done := ls.done
+		ls.mu.Unlock()
+		if done {
+			l.cancel()
+		}
+	}
+	return gone
+}
+
+func sameAddrs(a, b []ma.Multiaddr) bool {
+	return slices.EqualFunc(a, b, func(x, y ma.Multiaddr) bool { return x.Equal(y) })
+}
+
+func (ls *links) stopAll() {
+	ls.mu.Lock()
+	ls.done = true
+	all := slices.Collect(maps.Values(ls.byID))
+	ls.mu.Unlock()
+	for _, l := range all {
+		l.cancel()
+	}
+}
+
+// get returns the link of a tracker of the list, nil for a stranger.
+func (ls *links) get(id peer.ID) *link {
+	ls.mu.RLock()
+	defer ls.mu.RUnlock()
+	return ls.byID[id]
+}
+
+func (ls *links) has(id peer.ID) bool { return ls.get(id) != nil }
+
+// all returns the links ordered by ID.
+func (ls *links) all() []*link {
+	ls.mu.RLock()
+	defer ls.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(ls.byID), func(a, b *link) int {
+		return slices.Compare([]byte(a.id), []byte(b.id))
+	})
+}
+
+// connected returns the links to trackers that are there.
+func (ls *links) connected() []*link {
+	return slices.DeleteFunc(ls.all(), func(l *link) bool { return !l.isConnected() })
+}
+
+// prompt returns those of connected that have not missed a cap just now.
+func (ls *links) prompt() []*link {
+	return slices.DeleteFunc(ls.connected(), func(l *link) bool { return l.isLate() })
+}
+
+// Connected returns the trackers that are connected and of this network.
+func (r *Replica) Connected() []peer.ID {
+	var out []peer.ID
+	for _, l := range r.links.connected() {
+		out = append(out, l.id)
+	}
+	return out
+}
+
+// Lag returns the longest time since a completed exchange with a connected tracker.
+func (r *Replica) Lag() time.Duration {
+	var longest time.Duration
+	for _, l := range r.links.connected() {
+		l.mu.Lock()
+		if !l.inStep.IsZero() {
+			longest = max(longest, time.Since(l.inStep))
+		}
+		l.mu.Unlock()
+	}
+	return longest
+}
+
+func (l *link) isConnected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.connected
+}
+
+// setConnected reports whether that is a change.
+func (l *link) setConnected(yes bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := l.connected != yes
+	l.connected = yes
+	return changed
+}
+
+func (l *link) isLate() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.late
+}
+
+func (l *link) setLate(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = yes
+}
+
+// nudge asks for a round soon.
+func (l *link) nudge() {
+	select {
+	case l.nudges <- struct{}{}:
+	default:
+	}
+}
+
+// notifiee wakes a link when its connection comes or goes.
+func (r *Replica) notifiee() *network.NotifyBundle {
+	return &network.NotifyBundle{
+		ConnectedF: func(_ network.Network, c network.Conn) {
+			if l := r.links.get(c.RemotePeer()); l != nil {
+				l.nudge()
+			}
+		},
+		DisconnectedF: func(n network.Network, c network.Conn) {
+			l := r.links.get(c.RemotePeer())
+			if l == nil || n.Connectedness(l.id) == network.Connected {
+				return
+			}
+			r.lost(l)
+			l.nudge()
+		},
+	}
+}
+
+// lost notes that a tracker does not answer any more.
+func (r *Replica) lost(l *link) {
+	if l.setConnected(false) {
+		r.peersChanged()
+	}
+}
+
+// found notes that a tracker of this network answers.
+func (r *Replica) found(l *link) {
+	if l.setConnected(true) {
+		r.peersChanged()
+	}
+}

@@ -1,0 +1,83 @@
+package replica
+
+import (
+	"sync"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+const (
+	// maxQuarantine bounds the facts that wait; more are dropped, and come by
+	// exchange when their time has come.
+	maxQuarantine = 10_000
+	// alarmEvery is the least time between two warnings about such facts.
+	alarmEvery = time.Minute
+)
+
+// quarantine holds facts whose stamps are too far ahead, outside catalog and
+// digests, until their time comes. The zero value is ready.
+type quarantine struct {
+	mu      sync.Mutex
+	facts   map[futureID]catalog.Fact
+	alarmed time.Time
+}
+
+type futureID struct {
+	key   catalog.Key
+	stamp protocol.Stamp
+}
+
+// hold takes f if it is from the future; false if it is not.
+func (q *quarantine) hold(wall int64, f catalog.Fact) bool {
+	if !isFuture(wall, f.Stamp) {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.facts == nil {
+		q.facts = map[futureID]catalog.Fact{}
+	}
+	if len(q.facts) < maxQuarantine {
+		q.facts[futureID{f.Key, f.Stamp}] = f
+	}
+	if now := time.Now(); now.Sub(q.alarmed) > alarmEvery {
+		q.alarmed = now
+		log.Warnw("a tracker's clock is more than 5 minutes ahead of this one's; its changes wait",
+			"tracker", f.Stamp.Origin, "ahead", time.Duration(f.Stamp.Wall-wall)*time.Millisecond, "waiting", len(q.facts))
+	}
+	return true
+}
+
+// has reports whether the fact waits already.
+func (q *quarantine) has(k catalog.Key, s protocol.Stamp) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.facts[futureID{k, s}]
+	return ok
+}
+
+// due takes out the facts whose time has come.
+func (q *quarantine) due(wall int64) []catalog.Fact {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []catalog.Fact
+	for id, f := range q.facts {
+		if !isFuture(wall, f.Stamp) {
+			out = append(out, f)
+			delete(q.facts, id)
+		}
+	}
+	return out
+}
+
+func (r *Replica) releaseDue() {
+	facts := r.later.due(r.wall())
+	if len(facts) == 0 {
+		return
+	}
+	if _, err := r.mergeAll(r.ctx, facts, nil); err != nil {
+		log.Infow("take in facts whose time has come", "err", err)
+	}
+}

@@ -1,0 +1,119 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+)
+
+const (
+	// dialTimeout bounds one try to connect.
+	dialTimeout = 3 * time.Second
+	// roundTimeout bounds the time a tracker takes to answer the beginning of a
+	// round; the exchange behind it has deadlines of its own.
+	roundTimeout = 3 * time.Second
+	// maxFailures is how many rounds in a row may run out of time before the
+	// connection is given up: a cut cable shows in no other way for long.
+	maxFailures = 2
+)
+
+// runLink connects to a tracker and goes through rounds with it until ctx ends.
+// It is a loop of its own since libp2p waits up to five minutes between tries.
+func (r *Replica) runLink(ctx context.Context, l *link) {
+	// A nudged round comes at once, but not more often than this.
+	gap := min(r.cfg.Interval/4, 500*time.Millisecond)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var last time.Time
+	for {
+		var asked chan struct{}
+		select {
+		case <-ctx.Done():
+			return
+		case asked = <-l.asks:
+		case <-l.nudges:
+			if wait := gap - time.Since(last); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
+		case <-timer.C:
+		}
+		r.attempt(ctx, l)
+		last = time.Now()
+		if asked != nil {
+			close(asked)
+		}
+		timer.Reset(r.cfg.Interval)
+	}
+}
+
+// attempt connects if need be, and goes through one round.
+func (r *Replica) attempt(ctx context.Context, l *link) {
+	if err := r.connect(ctx, l); err != nil {
+		r.lost(l)
+		log.Debugw("connect", "tracker", l.name, "err", err)
+		return
+	}
+	root, hello, err := r.greet(ctx, l)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		log.Debugw("greet", "tracker", l.name, "err", err)
+		r.unanswered(l, isTimeout(err))
+		return
+	}
+	l.mu.Lock()
+	l.failures = 0
+	l.mu.Unlock()
+	if err := r.round(ctx, l, root, hello); err != nil && ctx.Err() == nil {
+		log.Infow("round of exchange", "tracker", l.name, "err", err)
+	}
+}
+
+// unanswered draws the conclusion from a greeting without an answer. One that
+// was refused means that there is no tracker now; one that ran out of time may
+// be a busy one, or a cable that is cut.
+func (r *Replica) unanswered(l *link, timeout bool) {
+	if !timeout {
+		r.lost(l)
+		return
+	}
+	l.mu.Lock()
+	l.late = true
+	l.failures++
+	dead := l.failures >= maxFailures
+	if dead {
+		l.failures = 0
+	}
+	l.mu.Unlock()
+	if !dead {
+		return
+	}
+	r.lost(l)
+	if err := r.cfg.Host.Network().ClosePeer(l.id); err != nil {
+		log.Debugw("close a dead connection", "tracker", l.name, "err", err)
+	}
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func (r *Replica) connect(ctx context.Context, l *link) error {
+	n := r.cfg.Host.Network()
+	if n.Connectedness(l.id) == network.Connected {
+		return nil
+	}
+	if s, ok := n.(*swarm.Swarm); ok {
+		s.Backoff().Clear(l.id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return r.cfg.Host.Connect(ctx, peer.AddrInfo{ID: l.id, Addrs: l.info.Addrs})
+}

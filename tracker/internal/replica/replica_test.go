@@ -1,0 +1,207 @@
+package replica_test
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
+)
+
+func TestAlone(t *testing.T) {
+	nd := running(t, 1)[0]
+	s, err := nd.register("ada", userID("ada"))
+	if err != nil || s.On != 1 || s.Trackers != 1 || s.Stamp.IsZero() {
+		t.Fatalf("Stored = %+v, %v, want on 1 of 1", s, err)
+	}
+	if !nd.hasUser("ada") {
+		t.Error("the account is not there")
+	}
+	nd.mu.Lock()
+	defer nd.mu.Unlock()
+	if len(nd.changes) != 3 {
+		t.Errorf("OnChange got %d facts, want 3", len(nd.changes))
+	}
+}
+
+func TestConfirmedByAnother(t *testing.T) {
+	nodes := running(t, 2)
+	s, err := nodes[0].register("ada", userID("ada"))
+	if err != nil || s.On != 2 || s.Trackers != 2 {
+		t.Fatalf("Stored = %+v, %v, want on 2 of 2", s, err)
+	}
+	// Confirmed means that it is in the other's store, not just on its way.
+	if n := countRecords(t, nodes[1].store); n != 3 {
+		t.Errorf("the other tracker's store has %d facts, want 3", n)
+	}
+	if s, err = nodes[1].register("ada", userID("ada")); err != nil || s.On != 2 {
+		t.Errorf("repeated at the other: %+v, %v, want on 2 and no error", s, err)
+	}
+	nodes[1].stop()
+	await(t, "loss noticed", func() bool { return len(nodes[0].Connected()) == 0 })
+	if s, err = nodes[0].register("bob", userID("bob")); err != nil || s.On != 1 || s.Trackers != 2 {
+		t.Errorf("Stored = %+v, %v, want on 1 of 2", s, err)
+	}
+}
+
+func countRecords(t *testing.T, s store.Store) (n int) {
+	t.Helper()
+	if err := s.Records(func(store.Record) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestBuildErrorChangesNothing(t *testing.T) {
+	nodes := running(t, 2)
+	before := nodes[0].root()
+	_, err := nodes[0].propose(func(*catalog.Catalog) ([]catalog.Draft, error) {
+		return nil, &protocol.Error{Code: protocol.CodeForbidden, Msg: "no"}
+	})
+	if codeOf(err) != protocol.CodeForbidden {
+		t.Errorf("err = %v, want what Build returned", err)
+	}
+	if _, err := nodes[0].propose(func(*catalog.Catalog) ([]catalog.Draft, error) {
+		return append(catalog.SetDisabled(userID("x"), true), catalog.Draft{Key: "nonsense"}), nil
+	}); codeOf(err) != protocol.CodeInternal {
+		t.Errorf("a malformed draft: %v, want E_INTERNAL", err)
+	}
+	if nodes[0].root() != before {
+		t.Error("a refused change has changed something")
+	}
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	nd := cluster(t, 1)[0]
+	open := func(newNetwork bool) {
+		s, err := store.OpenBolt(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nd.store = s
+		nd.start(newNetwork)
+		nd.awaitReady()
+	}
+	open(true)
+	nd.mustRegister("ada")
+	blob := manifest(t, "a.bin").Encode()
+	id := protocol.ManifestID(blob)
+	if err := nd.PutManifest(id, blob); err != nil {
+		t.Fatal(err)
+	}
+	root, network, last := nd.root(), nd.Network(), nd.Now()
+	nd.stop()
+	if err := nd.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(false)
+	defer func() {
+		nd.stop()
+		if err := nd.store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if nd.root() != root || nd.Network() != network || network.IsZero() {
+		t.Errorf("root %x network %v, want %x %v", nd.root(), nd.Network(), root, network)
+	}
+	if nd.Now().Compare(last) < 0 {
+		t.Errorf("the clock went back from %v to %v", last, nd.Now())
+	}
+	if b, err := nd.Manifest(t.Context(), id); err != nil || !bytes.Equal(b, blob) {
+		t.Errorf("manifest: %d bytes, %v", len(b), err)
+	}
+	if _, err := nd.Manifest(t.Context(), protocol.FileID{1}); codeOf(err) != protocol.CodeNotFound {
+		t.Errorf("unknown manifest: %v, want E_NOT_FOUND", err)
+	}
+}
+
+func manifest(t testing.TB, name string) *protocol.Manifest {
+	t.Helper()
+	return &protocol.Manifest{
+		Name: name, Size: 5, PieceLength: protocol.PieceLength,
+		Pieces: make([]protocol.PieceHash, 1),
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 2)
+	disk := &faulty{Store: store.NewMem()}
+	nodes[0].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[0].mustRegister("ada")
+	before := nodes[0].root()
+	disk.set(true)
+	for _, name := range []string{"bob", "cleo"} {
+		if _, err := nodes[0].register(name, userID(name)); codeOf(err) != protocol.CodeTrackerFull {
+			t.Errorf("register %s with a full disk: %v, want E_TRACKER_FULL", name, err)
+		}
+		if nodes[0].hasUser(name) || nodes[1].hasUser(name) {
+			t.Errorf("%s is shown although it could not be stored", name)
+		}
+	}
+	if nodes[0].root() != before {
+		t.Error("the catalog differs from what the store holds")
+	}
+	if nodes[0].Serving() != nil {
+		t.Error("reading does not work any more")
+	}
+	// The other one goes on and tells that nobody else has it.
+	if s, err := nodes[1].register("dan", userID("dan")); err != nil || s.On != 1 {
+		t.Errorf("at the other tracker: %+v, %v, want on 1", s, err)
+	}
+	disk.set(false)
+	await(t, "writes again", func() bool {
+		_, err := nodes[0].register("bob", userID("bob"))
+		return err == nil
+	})
+	awaitEqual(t, nodes...)
+	if !nodes[0].hasUser("dan") || !nodes[1].hasUser("bob") {
+		t.Error("not all there after room was made")
+	}
+}
+
+func TestPendingIsRefusedAfterClose(t *testing.T) {
+	nd := running(t, 1)[0]
+	if err := nd.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nd.register("ada", userID("ada")); codeOf(err) != protocol.CodeBusy {
+		t.Errorf("Propose after Close: %v, want E_BUSY", err)
+	}
+	if err := nd.PutManifest(protocol.FileID{}, nil); codeOf(err) != protocol.CodeBusy {
+		t.Errorf("PutManifest after Close: %v, want E_BUSY", err)
+	}
+}
+
+func TestObserve(t *testing.T) {
+	nd := running(t, 1)[0]
+	now := time.Now().UnixMilli()
+	seen := protocol.Stamp{Wall: now + time.Minute.Milliseconds(), Logical: 7, Origin: "x"}
+	nd.Observe(seen)
+	if s := nd.must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(userID("a"), true) }); !s.Stamp.After(seen) {
+		t.Errorf("stamp %v is not after the observed %v", s.Stamp, seen)
+	}
+	nd.Observe(protocol.Stamp{Wall: now + time.Hour.Milliseconds(), Origin: "x"})
+	if lead := nd.Now().Wall - time.Now().UnixMilli(); lead > (2 * time.Minute).Milliseconds() {
+		t.Errorf("the clock is %d ms ahead, want at most 2 minutes", lead)
+	}
+}
+
+func TestEmptyProposal(t *testing.T) {
+	nd := running(t, 1)[0]
+	s, err := nd.Propose(t.Context(), replica.Proposal{
+		Build: func(*catalog.Catalog) ([]catalog.Draft, error) { return nil, nil },
+	})
+	if err != nil || s.On != 1 {
+		t.Errorf("Stored = %+v, %v, want on 1", s, err)
+	}
+}

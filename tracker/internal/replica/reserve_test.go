@@ -1,0 +1,129 @@
+package replica_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+)
+
+// TestSimultaneousClaims has all trackers claim one name at the same time.
+func TestSimultaneousClaims(t *testing.T) {
+	for _, n := range []int{2, 3} {
+		t.Run(fmt.Sprintf("%d trackers", n), func(t *testing.T) {
+			nodes := running(t, n)
+			for round := range 50 {
+				name := fmt.Sprintf("name%d", round)
+				errs := make([]error, n)
+				begin := make(chan struct{})
+				var wg sync.WaitGroup
+				for i, nd := range nodes {
+					wg.Go(func() {
+						<-begin
+						_, errs[i] = nd.register(name, protocol.UserID{byte(round), byte(i), 1})
+					})
+				}
+				close(begin)
+				wg.Wait()
+				won := 0
+				for _, err := range errs {
+					switch codeOf(err) {
+					case "":
+						won++
+					case protocol.CodeExists:
+					default:
+						t.Fatalf("round %d: %v", round, err)
+					}
+				}
+				if won != 1 {
+					t.Fatalf("round %d: %d of %d claims were granted: %v", round, won, n, errs)
+				}
+			}
+			awaitEqual(t, nodes...)
+			// Three facts for each granted account; of the refused ones nothing.
+			for i, nd := range nodes {
+				if nd.facts() != 150 || countRecords(t, nd.store) != 150 {
+					t.Errorf("tracker %d holds %d facts, stores %d, want 150", i+1, nd.facts(), countRecords(t, nd.store))
+				}
+			}
+		})
+	}
+}
+
+func TestRefusedNameIsFreeAgain(t *testing.T) {
+	nodes := running(t, 2)
+	nodes[0].mustRegister("ada")
+	if _, err := nodes[1].register("ada", userID("other")); codeOf(err) != protocol.CodeExists {
+		t.Fatalf("a taken name: %v, want E_EXISTS", err)
+	}
+	// A claim that fails behind its reservation gives the name back at once.
+	runs := 0
+	_, err := nodes[0].propose(func(*catalog.Catalog) ([]catalog.Draft, error) {
+		if runs++; runs > 1 {
+			return nil, &protocol.Error{Code: protocol.CodeLimit, Msg: "no more"}
+		}
+		return catalog.NewAccount(userID("x"), "bob", "$x"), nil
+	})
+	if codeOf(err) != protocol.CodeLimit || runs != 2 {
+		t.Fatalf("err %v after %d runs of Build, want E_LIMIT after 2", err, runs)
+	}
+	begun := time.Now()
+	await(t, "the name is free", func() bool {
+		_, err := nodes[1].register("bob", userID("bob"))
+		return err == nil
+	})
+	if time.Since(begun) > protocol.ReserveLife/2 {
+		t.Errorf("the name was free after %v only: its reservation ran out", time.Since(begun))
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	nodes := running(t, 3)
+	var wg sync.WaitGroup
+	for i := range 120 {
+		wg.Go(func() {
+			name := fmt.Sprintf("user%d", i)
+			if s, err := nodes[i%3].register(name, userID(name)); err != nil || s.On != 2 {
+				t.Errorf("register %s: %+v, %v, want on 2", name, s, err)
+			}
+		})
+	}
+	wg.Wait()
+	awaitEqual(t, nodes...)
+	if nodes[0].facts() != 360 {
+		t.Errorf("%d facts, want 360", nodes[0].facts())
+	}
+}
+
+// TestLateTracker has a tracker that answers nothing: the first write waits the
+// cap, the next ones do not.
+func TestLateTracker(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 2)
+	for _, nd := range nodes {
+		nd.config = func(c *replica.Config) { c.Interval = time.Hour }
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[1].host.SetStreamHandler(protocol.SyncProtocol, func(s network.Stream) {
+		<-t.Context().Done()
+		_ = s.Reset()
+	})
+	begun := time.Now()
+	s := nodes[0].must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(userID("a"), true) })
+	if waited := time.Since(begun); s.On != 1 || waited < protocol.ConfirmTimeout || waited > 2*protocol.ConfirmTimeout {
+		t.Errorf("on %d after %v, want on 1 after %v", s.On, waited, protocol.ConfirmTimeout)
+	}
+	begun = time.Now()
+	s = nodes[0].must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(userID("b"), true) })
+	if waited := time.Since(begun); s.On != 1 || waited > protocol.ConfirmTimeout/2 {
+		t.Errorf("on %d after %v: a tracker that missed the cap is waited for again", s.On, waited)
+	}
+	nodes[0].mustRegister("ada") // and names can still be claimed
+}

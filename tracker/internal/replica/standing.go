@@ -1,0 +1,160 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// Named values in the store.
+const (
+	metaNetwork = "network" // the network id, 16 bytes
+	metaProbe   = "probe"   // when the store took something again after it had been full
+)
+
+const (
+	// settleCap is how long the start waits for trackers that may not be there.
+	settleCap = 3 * time.Second
+	// clockTolerance is how far two clocks may differ to agree.
+	clockTolerance = time.Minute
+)
+
+// Network returns the network id, zero while blank.
+func (r *Replica) Network() protocol.NetworkID {
+	if id := r.network.Load(); id != nil {
+		return *id
+	}
+	return protocol.NetworkID{}
+}
+
+// setNetwork may be called twice with one id: by two rounds that end together.
+func (r *Replica) setNetwork(id protocol.NetworkID) {
+	if r.network.CompareAndSwap(nil, &id) {
+		close(r.named)
+	}
+}
+
+// Ready is closed once the replica may serve: it has a network id and has
+// exchanged with every tracker it could reach (3 s cap).
+func (r *Replica) Ready() <-chan struct{} { return r.ready }
+
+func (r *Replica) isReady() bool {
+	select {
+	case <-r.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle brings the replica from its start to where it may serve.
+func (r *Replica) settle() {
+	r.tryAll()
+	if r.Network().IsZero() && !r.cfg.NewNetwork.IsZero() {
+		if err := r.adopt(r.ctx, r.cfg.NewNetwork); err != nil {
+			log.Errorw("begin a new network", "err", err)
+		}
+		r.tryAll() // so that the others know this one as of their network before it serves
+	}
+	if r.Network().IsZero() {
+		log.Warnw("this tracker knows no network yet; it waits until it has caught up with another tracker of the list")
+		select {
+		case <-r.named:
+		case <-r.ctx.Done():
+			return
+		}
+		r.tryAll()
+	}
+	if r.ctx.Err() == nil {
+		close(r.ready)
+	}
+}
+
+// tryAll waits until each other tracker was tried once more, settleCap at most.
+func (r *Replica) tryAll() {
+	ctx, cancel := context.WithTimeout(r.ctx, settleCap)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range r.links.all() {
+		wg.Go(func() {
+			done := make(chan struct{})
+			select {
+			case l.asks <- done:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-done:
+			case <-ctx.Done():
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// adopt makes id the network of this tracker, on disk first. It is what ends
+// the first complete exchange of a blank tracker, or begins a network.
+func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID) error {
+	err := r.change(ctx, func(t *txn) error {
+		if known := r.Network(); !known.IsZero() && known != id {
+			return errors.New("this tracker is part of another network already")
+		}
+		t.putMeta(metaNetwork, id[:])
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store network id: %w", err)
+	}
+	r.setNetwork(id)
+	log.Infow("part of a network", "network", id.String())
+	return nil
+}
+
+// Serving returns nil, or why this tracker takes no requests just now (blank,
+// clock off): E_BUSY.
+func (r *Replica) Serving() error {
+	switch {
+	case r.ctx.Err() != nil:
+		return errClosing()
+	case r.Network().IsZero():
+		return busy("this tracker knows no network yet and waits for another one of its list")
+	case !r.isReady():
+		return busy("this tracker is just starting and catches up with the others")
+	}
+	return r.clockFault()
+}
+
+func busy(why string) error {
+	return &protocol.Error{Code: protocol.CodeBusy, Msg: why + "; use another tracker or try again later", RetryAfter: defaultInterval}
+}
+
+// clockFault refuses while fewer than half of the connected trackers, this one
+// included, have a clock that agrees with this one's; at exactly half, while
+// the others are ahead: what they wrote must stay before what is written next.
+func (r *Replica) clockFault() error {
+	agree, all, worst := 1, 1, time.Duration(0)
+	ahead := true // of all that do not agree
+	for _, l := range r.links.connected() {
+		l.mu.Lock()
+		offset := l.offset
+		l.mu.Unlock()
+		all++
+		if offset.Abs() <= clockTolerance {
+			agree++
+			continue
+		}
+		ahead = ahead && offset > 0
+		if offset.Abs() > worst.Abs() {
+			worst = offset
+		}
+	}
+	if 2*agree > all || 2*agree == all && !ahead {
+		return nil
+	}
+	return busy(fmt.Sprintf("this tracker's clock is %v off from the other trackers': it takes no changes until that is set right",
+		worst.Abs().Round(time.Second)))
+}

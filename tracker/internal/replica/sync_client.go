@@ -1,0 +1,147 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/wire"
+)
+
+const (
+	// callTimeout bounds a call that has no shorter cap of its own.
+	callTimeout = 10 * time.Second
+	// maxFrames bounds the replies on one stream: 1,000 of half a megabyte.
+	maxFrames = 1_000
+)
+
+var errReply = errors.New("the reply does not fit the request")
+
+// call sends one request and hands each frame of the reply to each. It never
+// dials. What the reply's hello tells is noted.
+func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each func(*pb.SyncReply) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	s, err := r.cfg.Host.NewStream(network.WithNoDial(ctx, "sync"), l.id, p2pproto.ID(protocol.SyncProtocol))
+	if err != nil {
+		return fmt.Errorf("open sync stream: %w", err)
+	}
+	err = r.converse(ctx, l, s, req, each)
+	if err != nil {
+		_ = s.Reset()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return err
+	}
+	l.setLate(false)
+	return s.Close()
+}
+
+func (r *Replica) converse(ctx context.Context, l *link, s network.Stream, req *pb.SyncRequest, each func(*pb.SyncReply) error) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := s.SetDeadline(deadline); err != nil {
+			return fmt.Errorf("sync stream: %w", err)
+		}
+	}
+	req.Hello = r.hello()
+	sent := time.Now()
+	if err := wire.Write(s, req); err != nil {
+		return fmt.Errorf("send sync request: %w", err)
+	}
+	if err := s.CloseWrite(); err != nil {
+		return fmt.Errorf("send sync request: %w", err)
+	}
+	in := wire.NewReader(s, protocol.MaxSync)
+	for n := 0; ; n++ {
+		reply := new(pb.SyncReply)
+		err := in.Read(reply)
+		switch {
+		case errors.Is(err, io.EOF) && n > 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read sync reply: %w", err)
+		case n >= maxFrames:
+			return fmt.Errorf("read sync reply: %w", wire.ErrTooLong)
+		}
+		if n == 0 {
+			if err := r.heard(l, reply.GetHello(), time.Since(sent)/2); err != nil {
+				return err
+			}
+		}
+		if err := wire.FromFailure(reply.GetFailure()); err != nil {
+			return err
+		}
+		if err := each(reply); err != nil {
+			return err
+		}
+	}
+}
+
+// hello is this tracker's state, for the other side.
+func (r *Replica) hello() *pb.SyncHello {
+	h := &pb.SyncHello{WallMs: r.wall()}
+	if id := r.Network(); !id.IsZero() {
+		h.NetworkId = id[:]
+	}
+	if r.cfg.Presence != nil {
+		h.PresenceEpoch, h.PresenceVersion = r.cfg.Presence.Version()
+	}
+	r.state.mu.RLock()
+	root := r.state.cat.Root().Digest
+	r.state.mu.RUnlock()
+	h.Root = root[:]
+	return h
+}
+
+// heard notes what a hello tells, which has been under way for delay: a tracker
+// of this network that asks or answers is there. It is an error if the other
+// side is of another network.
+func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
+	theirs, err := helloNetwork(h)
+	if err != nil {
+		return err
+	}
+	ours := r.Network()
+	if !theirs.IsZero() && !ours.IsZero() && theirs != ours {
+		r.lost(l)
+		l.warnStrange()
+		return protocol.Errorf(protocol.CodeConfig, "the tracker %s belongs to another network", l.name)
+	}
+	l.mu.Lock()
+	l.offset = time.UnixMilli(h.GetWallMs()).Add(delay).Sub(r.cfg.Now())
+	l.mu.Unlock()
+	if !theirs.IsZero() && theirs == ours {
+		r.found(l)
+	}
+	return nil
+}
+
+func (l *link) warnStrange() {
+	l.mu.Lock()
+	warn := time.Since(l.strange) > alarmEvery
+	if warn {
+		l.strange = time.Now()
+	}
+	l.mu.Unlock()
+	if warn {
+		log.Warnw("a tracker of the list belongs to another network; it is left alone", "tracker", l.name)
+	}
+}
+
+// helloNetwork returns the network of a hello, zero while blank.
+func helloNetwork(h *pb.SyncHello) (id protocol.NetworkID, err error) {
+	if len(h.GetNetworkId()) == 0 {
+		return id, nil
+	}
+	return protocol.IDFromBytes[protocol.NetworkID](h.GetNetworkId())
+}

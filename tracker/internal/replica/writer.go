@@ -1,0 +1,283 @@
+package replica
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
+)
+
+const (
+	// groupJobs bounds how many changes share one commit, so that none waits
+	// long for the others; a commit of so many still takes one sync of the disk.
+	groupJobs = 64
+	// writeQueue is how many changes may wait for the writer; more wait outside.
+	writeQueue = 256
+	// hintQueue is how many gossip messages may wait; more are dropped, and
+	// what they told comes by exchange.
+	hintQueue = 256
+	// healEvery is the pace of tries to store again after a failed commit.
+	healEvery = time.Second
+)
+
+// writer is the one goroutine that changes catalog and store. What waits for it
+// when it comes back from the disk goes into the next commit together.
+type writer struct {
+	r     *Replica
+	jobs  chan *job // senders wait
+	hints chan *job // senders drop
+	gone  chan struct{}
+	// full is set while the store takes nothing: the catalog is then what the
+	// store holds, and changes are refused.
+	full atomic.Bool
+	// stale is set while the catalog has what could not be stored. Only the
+	// writer looks at it.
+	stale bool
+	// dropped are expired facts that the catalog let go when it was read and
+	// the store still has. Whoever runs a job owns it.
+	dropped []catalog.Key
+}
+
+// job is one change. apply runs under the write lock; an error of it must come
+// before its first merge.
+type job struct {
+	apply func(*txn) error
+	err   error
+	done  chan error // nobody may wait for it
+}
+
+// txn is what the jobs of one commit change together.
+type txn struct {
+	cat     *catalog.Catalog
+	wall    int64
+	batch   store.Batch
+	changed []catalog.Key // in order; a key changed twice stands there twice
+	last    map[catalog.Key]change
+}
+
+// change is where in txn.changed the last change of a key is, and whose it was.
+type change struct {
+	at  int
+	own bool
+}
+
+func newWriter(r *Replica) *writer {
+	return &writer{
+		r: r, jobs: make(chan *job, writeQueue), hints: make(chan *job, hintQueue), gone: make(chan struct{}),
+	}
+}
+
+// change has apply run in the next commit and waits until it is on disk.
+func (r *Replica) change(ctx context.Context, apply func(*txn) error) error {
+	j := &job{apply: apply, done: make(chan error, 1)}
+	select {
+	case r.writer.jobs <- j:
+	case <-r.ctx.Done():
+		return errClosing()
+	case <-ctx.Done():
+		if r.ctx.Err() != nil {
+			return errClosing()
+		}
+		return ctx.Err()
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-r.writer.gone:
+	}
+	select {
+	case err := <-j.done:
+		return err
+	default:
+		return errClosing()
+	}
+}
+
+// hint is change without waiting; false if the queue is full.
+func (r *Replica) hint(apply func(*txn) error) bool {
+	select {
+	case r.writer.hints <- &job{apply: apply, done: make(chan error, 1)}:
+		return true
+	default:
+		return false
+	}
+}
+
+func errClosing() error {
+	return protocol.Errorf(protocol.CodeBusy, "this tracker is stopping; use another one")
+}
+
+func errFull() error {
+	return protocol.Errorf(protocol.CodeTrackerFull, "this tracker cannot store changes now (disk); reading still works")
+}
+
+func (w *writer) run() {
+	defer close(w.gone)
+	heal := time.NewTicker(healEvery)
+	defer heal.Stop()
+	for {
+		var first *job
+		select {
+		case <-w.r.ctx.Done():
+			return
+		case <-heal.C:
+			w.heal()
+			continue
+		case first = <-w.jobs:
+		case first = <-w.hints:
+		}
+		w.commit(w.gather(first))
+	}
+}
+
+func (w *writer) gather(first *job) []*job {
+	jobs := []*job{first}
+	for len(jobs) < groupJobs {
+		select {
+		case j := <-w.jobs:
+			jobs = append(jobs, j)
+		case j := <-w.hints:
+			jobs = append(jobs, j)
+		default:
+			return jobs
+		}
+	}
+	return jobs
+}
+
+func (w *writer) commit(jobs []*job) {
+	if w.full.Load() {
+		finish(jobs, errFull())
+		return
+	}
+	t := w.apply(jobs)
+	var facts []catalog.Fact
+	if !t.batch.Empty() {
+		err := w.r.cfg.Store.Commit(t.batch)
+		if err != nil {
+			log.Errorw("store refused a change; reading goes on", "err", err)
+			w.full.Store(true)
+			w.stale = true
+			w.heal()
+			finish(jobs, errFull())
+			return
+		}
+		facts = w.settle(t)
+	}
+	if len(facts) > 0 && w.r.cfg.OnChange != nil {
+		w.r.cfg.OnChange(facts)
+	}
+	finish(jobs, nil)
+}
+
+// apply runs the jobs under the write lock and collects what to store.
+func (w *writer) apply(jobs []*job) *txn {
+	s := &w.r.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &txn{cat: s.cat, wall: w.r.wall(), last: map[catalog.Key]change{}}
+	for _, j := range jobs {
+		j.err = j.apply(t)
+	}
+	for k := range t.last {
+		if f, ok := t.cat.Get(k); ok {
+			t.batch.Put = append(t.batch.Put, toRecord(f))
+		}
+	}
+	s.pending = t.last
+	return t
+}
+
+// settle makes known what is on disk now and returns the facts that changed.
+func (w *writer) settle(t *txn) []catalog.Fact {
+	s := &w.r.state
+	s.mu.Lock()
+	s.pending = nil
+	var facts, own []catalog.Fact
+	for i, k := range t.changed {
+		if t.last[k].at != i {
+			continue
+		}
+		if f, ok := s.cat.Get(k); ok {
+			facts = append(facts, f)
+			if t.last[k].own {
+				own = append(own, f)
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range facts {
+		w.r.clock.observe(t.wall, f.Stamp)
+	}
+	w.r.gossip.spread(own)
+	w.r.awaited.arrived(facts)
+	w.r.noteBlobs(facts)
+	return facts
+}
+
+// heal makes the catalog what the store holds after a failed commit, and opens
+// the store for changes again once it takes a value.
+func (w *writer) heal() {
+	if !w.full.Load() {
+		return
+	}
+	if w.stale {
+		cat, err := w.r.readCatalog()
+		if err != nil {
+			log.Errorw("read the catalog again after a failed commit", "err", err)
+			return
+		}
+		s := &w.r.state
+		s.mu.Lock()
+		s.cat, s.pending = cat, nil
+		s.mu.Unlock()
+		w.stale = false
+		return // the store has its next chance at the next tick
+	}
+	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
+	if err := w.r.cfg.Store.Commit(probe); err != nil {
+		log.Infow("store still takes no changes", "err", err)
+		return
+	}
+	w.full.Store(false)
+	log.Warnw("store takes changes again")
+}
+
+func finish(jobs []*job, err error) {
+	for _, j := range jobs {
+		if j.err == nil {
+			j.err = err
+		}
+		j.done <- j.err
+	}
+}
+
+// merge joins a fact in. own facts are spread to the others by gossip.
+func (t *txn) merge(f catalog.Fact, own bool) error {
+	changed, err := t.cat.Merge(f)
+	if !changed || err != nil {
+		return err
+	}
+	t.last[f.Key] = change{at: len(t.changed), own: own}
+	t.changed = append(t.changed, f.Key)
+	return nil
+}
+
+func (t *txn) putBlobs(blobs map[protocol.FileID][]byte) {
+	for id, b := range blobs {
+		if t.batch.Blobs == nil {
+			t.batch.Blobs = map[protocol.FileID][]byte{}
+		}
+		t.batch.Blobs[id] = b
+	}
+}
+
+func (t *txn) putMeta(name string, v []byte) {
+	if t.batch.Meta == nil {
+		t.batch.Meta = map[string][]byte{}
+	}
+	t.batch.Meta[name] = v
+}

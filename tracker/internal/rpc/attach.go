@@ -1,0 +1,168 @@
+package rpc
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/presence"
+)
+
+// eventTimeout is how long one event may take to leave; a client that does not
+// read for that long is taken for gone.
+const eventTimeout = 10 * time.Second
+
+// Attach opens the client's lease, tells the present state of the user's
+// groups, and then what changes.
+func (s *Server) Attach(ctx context.Context, req *connect.Request[pb.AttachRequest], stream *connect.ServerStream[pb.Event]) error {
+	c := callOf(ctx)
+	addrs, err := clientAddrs(req.Msg.GetAddrs(), c.remote)
+	if err != nil {
+		return err
+	}
+	// Registered before the state is read: what changes in between comes behind it.
+	a, err := s.hub.add(c)
+	if err != nil {
+		return err
+	}
+	defer s.hub.remove(a)
+	token := s.cfg.Presence.Open(presence.Lease{Peer: c.remote.text, User: c.user.ID, Session: c.session.ID, Addrs: addrs})
+	defer s.cfg.Presence.Close(c.remote.text, token)
+	// Connections of strangers may be given up for want of room, not this one.
+	tag := "p2pshare/attached/" + strconv.FormatUint(token, 10)
+	s.cfg.Host.ConnManager().Protect(c.remote.id, tag)
+	defer s.cfg.Host.ConnManager().Unprotect(c.remote.id, tag)
+	s.activity.write(Activity{What: "online", User: c.user.Name, Peer: c.remote.text, Result: "ok"})
+
+	// send is false once the client is gone, which is no error.
+	send := func(e *pb.Event) bool {
+		deadlines(ctx, 0, eventTimeout)
+		return stream.Send(e) == nil
+	}
+	for _, e := range s.present(a) {
+		if !send(e) {
+			return nil
+		}
+	}
+	return s.follow(ctx, a, send)
+}
+
+// present is the state with which a stream begins.
+func (s *Server) present(a *attached) []*pb.Event {
+	asOf := s.replica.Now() // before the look: what is newer may be told twice, never left out
+	revoked := s.hub.recentlyRevoked()
+	synced := &pb.Synced{Trackers: uint32(len(s.cfg.Roster))}
+	var out []*pb.Event
+	s.replica.View(func(cat *catalog.Catalog) {
+		synced.User = nameOf(cat, a.user)
+		for _, g := range cat.GroupsOf(a.user) {
+			out = append(out, groupState(cat, g, a.user, asOf))
+			s.hub.push.know(g)
+		}
+		for id, u := range revoked {
+			if shareGroup(cat, a.user, u) {
+				synced.RevokedSessions = append(synced.RevokedSessions, id[:])
+			}
+		}
+	})
+	// More than one message may hold: the newest tickets matter as much as the
+	// others, but thousands of logouts in a quarter of an hour are not of people.
+	if len(synced.RevokedSessions) > protocol.MaxElements {
+		synced.RevokedSessions = synced.RevokedSessions[:protocol.MaxElements]
+	}
+	return append(out,
+		&pb.Event{Body: &pb.Event_Roster{Roster: &pb.Roster{Trackers: s.trackers()}}},
+		&pb.Event{Body: &pb.Event_Synced{Synced: synced}})
+}
+
+func groupState(c *catalog.Catalog, g catalog.Group, u protocol.UserID, asOf protocol.Stamp) *pb.Event {
+	state := &pb.GroupState{GroupId: g.ID[:], Name: g.Name, Role: roleOf(c, g, u), AsOf: stampPB(asOf)}
+	for _, m := range c.Members(g.ID) {
+		state.Members = append(state.Members, m.User[:])
+	}
+	return &pb.Event{Body: &pb.Event_GroupState{GroupState: state}}
+}
+
+// shareGroup reports whether two users are members of one group.
+func shareGroup(c *catalog.Catalog, a, b protocol.UserID) bool {
+	for _, g := range c.GroupsOf(a) {
+		if c.IsMember(g.ID, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// follow sends events until either side ends the stream.
+func (s *Server) follow(ctx context.Context, a *attached, send func(*pb.Event) bool) error {
+	tick := time.NewTicker(protocol.KeepAlive)
+	defer tick.Stop()
+	alive := &pb.Event{Body: &pb.Event_KeepAlive{KeepAlive: &pb.KeepAlive{}}}
+	for {
+		event := alive
+		select {
+		case event = <-a.events:
+		case <-tick.C:
+			if err := s.stillGood(a); err != nil {
+				return err
+			}
+		case <-a.done:
+			return s.flush(a, send)
+		case <-ctx.Done():
+			return nil
+		}
+		if !send(event) {
+			return nil
+		}
+	}
+}
+
+// flush sends what was queued before the stream was ended.
+func (s *Server) flush(a *attached, send func(*pb.Event) bool) error {
+	for {
+		select {
+		case event := <-a.events:
+			if !send(event) {
+				return nil
+			}
+		default:
+			return a.err
+		}
+	}
+}
+
+// stillGood looks at the session of an open stream again: whether its time is
+// over, and after a change of the password whether it is of the new one.
+func (s *Server) stillGood(a *attached) error {
+	now := s.cfg.Now()
+	s.hub.mu.Lock()
+	session := a.session
+	due := !a.recheck.IsZero() && !now.Before(a.recheck)
+	if due {
+		a.recheck = time.Time{}
+	}
+	s.hub.mu.Unlock()
+	if !inTime(session, now) {
+		// It may have been renewed at another tracker.
+		return again("the session of this stream has expired")
+	}
+	if !due {
+		return nil
+	}
+	return s.view(func(cat *catalog.Catalog) error {
+		if u, ok := cat.User(a.user); ok && u.Disabled || cat.Revoked(session.ID) {
+			return notLoggedIn()
+		}
+		// The client may have the new session already and have shown it elsewhere
+		// only; it finds out when it attaches with what it has.
+		if _, err := liveSession(cat, session); err != nil {
+			return again("the password was changed")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,148 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/credential"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+// Login checks a password and makes a session. Only the present holder of the
+// name is ever checked: equal weak passwords must not let one claimant of a
+// name into the account of another.
+func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest]) (*connect.Response[pb.LoginResponse], error) {
+	c := callOf(ctx)
+	c.note.User = printable(req.Msg.GetName())
+	if err := s.cfg.Limits.Allow(auth.LimitLogins, auth.AddressKey(c.remote.addr)); err != nil {
+		return nil, err
+	}
+	if s.cfg.Limits.Allow(auth.LimitLoginsTotal, "") != nil {
+		return nil, protocol.Errorf(protocol.CodeBusy, "the tracker is busy with logins; try again in a moment")
+	}
+	u, err := s.nameHolder(req.Msg)
+	if err != nil {
+		return nil, err
+	}
+	// What is counted for somebody who does not exist must look the same.
+	account := "name " + strings.ToLower(req.Msg.GetName())
+	if !u.ID.IsZero() {
+		account = u.ID.String()
+		s.replica.AwaitVerifier(ctx, u.ID)
+	}
+	verifier, err := s.checkPassword(ctx, account, u.ID, req.Msg.GetPassword())
+	if err != nil {
+		return nil, err
+	}
+	c.note.User = u.Name
+	if u.Disabled {
+		return nil, protocol.Errorf(protocol.CodeForbidden, "this account was disabled by the operator of the network")
+	}
+	session := &credential.Session{
+		Network: s.replica.Network(), User: u.ID, ID: protocol.NewSessionID(), Peer: c.remote.id,
+		Resets: verifier.Resets, Changes: verifier.Changes, Verifier: verifier.Stamp,
+	}
+	envelope, err := s.issuer.Session(session)
+	if err != nil {
+		return nil, err
+	}
+	stored, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
+		return newSession(cat, session, catalog.Session{
+			ID: session.ID, Device: device(req.Msg.GetDevice()),
+			Since: s.cfg.Now().UnixMilli(), Until: session.RenewUntil.UnixMilli(),
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&pb.LoginResponse{Session: envelope, UserId: u.ID[:], Name: u.Name, Stored: stored}), nil
+}
+
+// nameHolder returns whom the name of a login means, the zero User if nobody.
+// A client that knows another id for the name hears that it changed hands.
+func (s *Server) nameHolder(req *pb.LoginRequest) (catalog.User, error) {
+	var u catalog.User
+	err := s.view(func(cat *catalog.Catalog) error {
+		var ok bool
+		u, ok = cat.UserNamed(req.GetName())
+		if len(req.GetUserId()) == 0 || ok && bytes.Equal(u.ID[:], req.GetUserId()) {
+			return nil
+		}
+		id, err := protocol.IDFromBytes[protocol.UserID](req.GetUserId())
+		if err != nil {
+			return err
+		}
+		if own, exists := cat.User(id); exists {
+			return protocol.Errorf(protocol.CodeRenamed,
+				"the name %s now means somebody else than before; your account is shown as %s, use that name",
+				protocol.Quote(req.GetName()), protocol.Quote(own.Name))
+		}
+		if ok {
+			return renamed("user", req.GetName())
+		}
+		return nil
+	})
+	return u, err
+}
+
+// checkPassword returns the verifier that the password of the user fits. With
+// the zero id it does the same work and refuses.
+func (s *Server) checkPassword(ctx context.Context, account string, id protocol.UserID, text string) (catalog.Verifier, error) {
+	done, err := s.guard.Begin(ctx, account, callOf(ctx).remote.text)
+	if err != nil {
+		return catalog.Verifier{}, err
+	}
+	outcome := auth.Undecided
+	defer func() { done(outcome) }()
+	var v catalog.Verifier
+	s.replica.View(func(cat *catalog.Catalog) { v, _ = cat.Verifier(id) })
+	if !id.IsZero() && v.PHC == "" {
+		return v, &protocol.Error{
+			Code: protocol.CodeBusy, RetryAfter: time.Second,
+			Msg: "this tracker has not caught up with this account yet",
+		}
+	}
+	// A password that could not have been chosen is a wrong one, after as much work.
+	phc := v.PHC
+	password, err := auth.Password(text)
+	if err != nil || protocol.CheckPassword(text, 1) != nil {
+		phc, password = "", nil
+	}
+	right, err := s.cfg.Hasher.Check(ctx, phc, password)
+	if err != nil {
+		return catalog.Verifier{}, err
+	}
+	if !right {
+		outcome = auth.Wrong
+		return catalog.Verifier{}, auth.WrongPassword()
+	}
+	outcome = auth.Right
+	return v, nil
+}
+
+// newSession drafts a session, and the end of the oldest ones beyond the limit.
+func newSession(c *catalog.Catalog, s *credential.Session, entry catalog.Session) ([]catalog.Draft, error) {
+	if v, ok := c.Verifier(s.User); ok && outdated(s, v) {
+		return nil, auth.WrongPassword() // the password was changed meanwhile
+	}
+	drafts := catalog.NewSession(s.User, entry)
+	older := c.Sessions(s.User)
+	for len(older) >= protocol.MaxSessionsPerUser {
+		drafts = append(drafts, catalog.RevokeSession(older[0].ID, s.User, older[0].Until)...)
+		older = older[1:]
+	}
+	return drafts, nil
+}
+
+// device is what a client calls itself, cut to what a list of sessions shows.
+func device(text string) string {
+	r := []rune(protocol.Printable(text))
+	return string(r[:min(len(r), 40)])
+}

@@ -1,0 +1,174 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+const (
+	// manifestIdle is how long a manifest may stand still on its way, either way.
+	manifestIdle = 10 * time.Second
+	// uploadWait is how long a long manifest waits for one of the few places.
+	uploadWait = 5 * time.Second
+)
+
+// PutManifest stores a manifest that a member is about to share.
+func (s *Server) PutManifest(ctx context.Context, stream *connect.ClientStream[pb.PutManifestRequest]) (*connect.Response[pb.PutManifestResponse], error) {
+	u := &manifestUpload{s: s, ctx: ctx, user: callOf(ctx).user.ID}
+	defer u.release()
+	for {
+		deadlines(ctx, manifestIdle, manifestIdle)
+		if !stream.Receive() {
+			break
+		}
+		if err := u.add(stream.Msg()); err != nil {
+			return nil, err
+		}
+	}
+	if err := stream.Err(); err != nil {
+		return nil, err
+	}
+	if err := u.finish(); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&pb.PutManifestResponse{Known: u.known}), nil
+}
+
+// manifestUpload is one manifest being received. It belongs to its handler.
+type manifestUpload struct {
+	s     *Server
+	ctx   context.Context //nolint:containedctx // of the one call that this is a part of
+	user  protocol.UserID
+	id    protocol.FileID
+	begun bool
+	known bool // here already: what still comes is dropped
+	held  bool // a place among the long ones
+	data  []byte
+}
+
+func (u *manifestUpload) add(m *pb.PutManifestRequest) error {
+	if !u.begun {
+		if err := u.begin(m); err != nil {
+			return err
+		}
+	}
+	switch n := len(u.data) + len(m.GetData()); {
+	case u.known:
+		return nil
+	case n > protocol.MaxManifest:
+		return limitReached("bytes of the description of a file", protocol.MaxManifest)
+	case n > protocol.ManifestChunk && !u.held:
+		if err := u.acquire(); err != nil {
+			return err
+		}
+	}
+	u.data = append(u.data, m.GetData()...)
+	return nil
+}
+
+// begin checks the first message, before anything is kept.
+func (u *manifestUpload) begin(m *pb.PutManifestRequest) error {
+	id, err := protocol.IDFromBytes[protocol.FileID](m.GetFileId())
+	if err != nil {
+		return err
+	}
+	u.id, u.begun = id, true
+	return u.s.view(func(c *catalog.Catalog) error {
+		g, err := memberGroupByID(c, m.GetGroupId(), u.user)
+		if err != nil {
+			return err
+		}
+		_, u.known = c.File(g.ID, id)
+		return nil
+	})
+}
+
+// acquire waits for one of the places for long manifests, which bound memory.
+func (u *manifestUpload) acquire() error {
+	timer := time.NewTimer(uploadWait)
+	defer timer.Stop()
+	select {
+	case u.s.uploads <- struct{}{}:
+		u.held = true
+		return nil
+	case <-timer.C:
+		return &protocol.Error{Code: protocol.CodeBusy, RetryAfter: uploadWait, Msg: "the tracker is busy receiving descriptions of files"}
+	case <-u.ctx.Done():
+		return u.ctx.Err()
+	}
+}
+
+func (u *manifestUpload) release() {
+	if u.held {
+		<-u.s.uploads
+	}
+}
+
+// finish checks the whole and stores it.
+func (u *manifestUpload) finish() error {
+	switch {
+	case !u.begun:
+		return protocol.Errorf(protocol.CodeUsage, "no description of a file was sent")
+	case u.known:
+		return nil
+	case protocol.ManifestID(u.data) != u.id:
+		return protocol.Errorf(protocol.CodeBadManifest, "the description of the file was damaged on its way")
+	}
+	if _, err := protocol.DecodeManifest(u.data); err != nil {
+		return err
+	}
+	err := u.s.view(func(c *catalog.Catalog) error {
+		if c.ManifestBytesOf(u.user)+int64(len(u.data)) > protocol.MaxManifestsPerUser {
+			return limitReached("bytes of descriptions of one user's files", protocol.MaxManifestsPerUser)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// What is stored and never shared is nobody's: this bounds it.
+	if err := u.s.cfg.Limits.AllowN(auth.LimitManifests, u.user.String(), len(u.data)); err != nil {
+		return err
+	}
+	return u.s.replica.PutManifest(u.id, u.data)
+}
+
+// GetManifest sends a manifest to a member.
+func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRequest], stream *connect.ServerStream[pb.ManifestChunk]) error {
+	c := callOf(ctx)
+	var id protocol.FileID
+	err := s.view(func(cat *catalog.Catalog) error {
+		_, f, err := memberFile(cat, req.Msg, c.user.ID)
+		id = f.ID
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	data, err := s.replica.Manifest(ctx, id)
+	if err != nil {
+		return err
+	}
+	for len(data) > 0 {
+		deadlines(ctx, 0, manifestIdle)
+		n := min(len(data), protocol.ManifestChunk)
+		if err := stream.Send(&pb.ManifestChunk{Data: data[:n]}); err != nil {
+			return broken(err)
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// broken marks an error of a stream as the remote's going away.
+func broken(err error) error {
+	return errors.Join(err, context.Canceled)
+}

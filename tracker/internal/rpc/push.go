@@ -1,0 +1,249 @@
+package rpc
+
+import (
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/presence"
+)
+
+// memory bounds what the pusher remembers of groups and of files.
+const memory = 20_000
+
+// pusher turns facts and offers into events. Facts come in any order and more
+// than once, so it asks the catalog what is true now and tells that. Its run
+// goroutine is its only user, but for know.
+type pusher struct {
+	h *hub
+	// waiting is files whose name was claimed before the file or a share was there.
+	waiting *simplelru.LRU[presence.FileRef, struct{}]
+	// suffixed is the names of files last told to be shown with digits.
+	suffixed *simplelru.LRU[presence.FileRef, string]
+
+	groups *groupMemory
+}
+
+// groupMemory is what clients were last told of the groups they are in.
+type groupMemory struct {
+	mu    sync.Mutex
+	known *simplelru.LRU[protocol.GroupID, catalog.Group]
+}
+
+func newPusher(h *hub) pusher {
+	// None of these fails: the size is positive.
+	waiting, _ := simplelru.NewLRU[presence.FileRef, struct{}](memory, nil)
+	suffixed, _ := simplelru.NewLRU[presence.FileRef, string](memory, nil)
+	known, _ := simplelru.NewLRU[protocol.GroupID, catalog.Group](memory, nil)
+	return pusher{h: h, waiting: waiting, suffixed: suffixed, groups: &groupMemory{known: known}}
+}
+
+// know remembers what a client is being told of a group that nobody was told
+// of before. News of one that is known may still be waiting for others.
+func (p *pusher) know(g catalog.Group) {
+	p.groups.mu.Lock()
+	defer p.groups.mu.Unlock()
+	if !p.groups.known.Contains(g.ID) {
+		p.groups.known.Add(g.ID, g)
+	}
+}
+
+// swap remembers g and returns what was known before.
+func (m *groupMemory) swap(g catalog.Group) (before catalog.Group, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, ok = m.known.Get(g.ID)
+	m.known.Add(g.ID, g)
+	return before, ok
+}
+
+func (m *groupMemory) get(id protocol.GroupID) (catalog.Group, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known.Get(id)
+}
+
+// batch is what one piece of news comes to. It is collected under the
+// catalog's lock and carried out behind it.
+type batch struct {
+	*pusher
+	c     *catalog.Catalog
+	sends []func()
+	drops []func(presence.Lease, presence.Offer) bool
+}
+
+// look tells the clients what follows from n.
+func (p *pusher) look(n news) {
+	b := &batch{pusher: p}
+	if n.roster {
+		e := &pb.Event{Body: &pb.Event_Roster{Roster: &pb.Roster{Trackers: p.h.s.trackers()}}}
+		for _, a := range p.h.all() {
+			a.send(e)
+		}
+	}
+	if len(n.facts) > 0 {
+		p.h.s.replica.View(func(c *catalog.Catalog) {
+			b.c = c
+			for _, f := range n.facts {
+				if m, err := catalog.Parse(f); err == nil {
+					b.fact(m, f.Stamp)
+				}
+			}
+		})
+	}
+	if len(n.offers) > 0 {
+		p.offers(n.offers)
+	}
+	if len(b.drops) > 0 {
+		p.h.s.cfg.Presence.DropWhere(func(l presence.Lease, o presence.Offer) bool {
+			for _, match := range b.drops {
+				if match(l, o) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	for _, send := range b.sends {
+		send()
+	}
+}
+
+func (b *batch) fact(m catalog.Meaning, stamp protocol.Stamp) {
+	switch m.Kind {
+	case catalog.KindRevoked:
+		b.revoked(m, stamp)
+	case catalog.KindDisabled:
+		b.disabled(m)
+	case catalog.KindVerifier:
+		b.verifier(m)
+	case catalog.KindUser, catalog.KindUserName:
+		b.userName(m.Name)
+	case catalog.KindGroupName:
+		b.groupName(m.Name)
+	case catalog.KindGroup:
+		if canonical, err := protocol.CanonicalGroup(m.Name); err == nil {
+			b.groupName(canonical)
+		}
+	case catalog.KindRequest:
+		b.request(m, stamp)
+	case catalog.KindGrant, catalog.KindRemoved:
+		b.membership(m, stamp)
+	case catalog.KindOwner:
+		b.owner(m.Group, stamp)
+	case catalog.KindFileName:
+		b.fileClaimed(m)
+	case catalog.KindFile, catalog.KindShare:
+		b.fileShared(m)
+	case catalog.KindSession:
+	}
+}
+
+// to sends an event to clients, once the lock is released.
+func (b *batch) to(clients []*attached, e *pb.Event) {
+	for _, a := range clients {
+		b.sends = append(b.sends, func() { a.send(e) })
+	}
+}
+
+// members returns the clients of a group's members.
+func (b *batch) members(g protocol.GroupID) []*attached {
+	var out []*attached
+	online := b.h.users()
+	if group, ok := b.c.Group(g); ok && group.Members < len(online) {
+		for _, m := range b.c.Members(g) {
+			out = append(out, b.h.clientsOf(m.User)...)
+		}
+		return out
+	}
+	for _, u := range online {
+		if b.c.IsMember(g, u) {
+			out = append(out, b.h.clientsOf(u)...)
+		}
+	}
+	return out
+}
+
+// revoked tells everybody who may serve the session's user, and ends what it holds.
+func (b *batch) revoked(m catalog.Meaning, stamp protocol.Stamp) {
+	b.h.rememberRevoked(m, stamp)
+	b.drops = append(b.drops, func(l presence.Lease, _ presence.Offer) bool { return l.Session == m.Session })
+	e := &pb.Event{Body: &pb.Event_SessionRevoked{SessionRevoked: &pb.SessionRevoked{SessionId: m.Session[:], UserId: m.User[:]}}}
+	told := make(map[*attached]bool)
+	for _, g := range b.c.GroupsOf(m.User) {
+		for _, a := range b.members(g.ID) {
+			told[a] = true
+		}
+	}
+	for _, a := range b.h.clientsOf(m.User) {
+		told[a] = true
+	}
+	for a := range told {
+		b.to([]*attached{a}, e)
+		if a.user == m.User && b.h.sessionOf(a) == m.Session {
+			b.sends = append(b.sends, func() { a.end(notLoggedIn()) })
+		}
+	}
+}
+
+func (h *hub) sessionOf(a *attached) protocol.SessionID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return a.session.ID
+}
+
+func (b *batch) disabled(m catalog.Meaning) {
+	if u, ok := b.c.User(m.User); !ok || !u.Disabled {
+		return
+	}
+	b.drops = append(b.drops, func(l presence.Lease, _ presence.Offer) bool { return l.User == m.User })
+	for _, a := range b.h.clientsOf(m.User) {
+		b.sends = append(b.sends, func() { a.end(notLoggedIn()) })
+	}
+}
+
+func (b *batch) verifier(m catalog.Meaning) {
+	due := b.h.s.cfg.Now().Add(settle)
+	clients := b.h.clientsOf(m.User)
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
+	for _, a := range clients {
+		a.recheck = due
+	}
+}
+
+// offers tells those who are fetching a file about others who have it or parts of it.
+func (p *pusher) offers(changes []presence.Change) {
+	type told struct {
+		a *attached
+		e *pb.Event
+	}
+	var out []told
+	table := p.h.s.cfg.Presence
+	for _, ch := range changes {
+		peers := table.OfferedIncomplete(ch.FileRef)
+		if len(peers) == 0 {
+			continue
+		}
+		p.h.s.replica.View(func(c *catalog.Catalog) {
+			if !ch.Gone && !c.IsMember(ch.Group, ch.Seeder.User) {
+				return
+			}
+			for _, id := range peers {
+				a := p.h.client(id)
+				if a == nil || id == ch.Seeder.Peer || !c.IsMember(ch.Group, a.user) {
+					continue
+				}
+				out = append(out, told{a, &pb.Event{Body: &pb.Event_Seeder{Seeder: &pb.SeederChange{
+					GroupId: ch.Group[:], FileId: ch.File[:], Seeder: seederPB(c, ch.Seeder, a.remote), Gone: ch.Gone,
+				}}}})
+			}
+		})
+	}
+	for _, t := range out {
+		t.a.send(t.e)
+	}
+}

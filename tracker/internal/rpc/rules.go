@@ -1,0 +1,63 @@
+package rpc
+
+import "github.com/p2pshare/p2pshare/protocol/pb"
+
+// rule is what holds for a procedure before its handler looks at the request.
+type rule struct {
+	what   string // in the activity log; empty: not a thing that a user did
+	always bool   // answered while this tracker is not serving, to anybody
+	open   bool   // needs no session
+	renew  bool   // takes a session that has expired but can be renewed
+	ended  bool   // takes a session that was ended
+	change bool   // counts as a change
+}
+
+// ruleOf has an entry for every procedure; one that is not known needs a session.
+func ruleOf(procedure string) rule {
+	switch procedure {
+	case pb.TrackerServiceHelloProcedure:
+		return rule{always: true}
+	case pb.TrackerServiceRegisterProcedure:
+		return rule{what: "create_user", open: true}
+	case pb.TrackerServiceLoginProcedure:
+		return rule{what: "login", open: true}
+	case pb.TrackerServiceRenewProcedure:
+		return rule{what: "renew", renew: true}
+	case pb.TrackerServiceLogoutProcedure:
+		return rule{what: "logout", renew: true, ended: true}
+	case pb.TrackerServiceChangePasswordProcedure:
+		return rule{what: "change_password", change: true}
+	case pb.TrackerServiceAttachProcedure:
+		return rule{what: "offline"} // written when the stream ends; "online" when it begins
+	case pb.TrackerServiceCreateGroupProcedure:
+		return rule{what: "create_group", change: true}
+	case pb.TrackerServiceListGroupsProcedure:
+		return rule{what: "list_groups"}
+	case pb.TrackerServiceJoinGroupProcedure:
+		return rule{what: "join_group", change: true}
+	case pb.TrackerServiceLeaveGroupProcedure:
+		return rule{what: "leave_group", change: true}
+	case pb.TrackerServiceListRequestsProcedure:
+		return rule{what: "list_requests"}
+	case pb.TrackerServiceAnswerRequestProcedure:
+		return rule{what: "accept_request", change: true}
+	case pb.TrackerServiceListMembersProcedure:
+		return rule{what: "list_members"}
+	case pb.TrackerServiceRemoveMemberProcedure:
+		return rule{what: "remove_member", change: true}
+	case pb.TrackerServiceTransferGroupProcedure:
+		return rule{what: "transfer_group", change: true}
+	case pb.TrackerServiceShareFileProcedure:
+		return rule{what: "upload_file", change: true}
+	case pb.TrackerServiceStopShareProcedure:
+		return rule{what: "stop_share", change: true}
+	case pb.TrackerServiceListFilesProcedure:
+		return rule{what: "list_files"}
+	case pb.TrackerServiceFindFileProcedure:
+		return rule{what: "find_file"}
+	case pb.TrackerServiceIssueTicketProcedure:
+		return rule{what: "ticket"}
+	default: // Announce, PutManifest, GetManifest, ListSeeders: parts of what is named above
+		return rule{}
+	}
+}

@@ -1,0 +1,161 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// Deadlines of one call, so that no peer holds a stream and its buffers by
+// reading or writing slowly. Attach and the manifests set their own.
+const (
+	readTimeout  = 20 * time.Second
+	writeTimeout = 20 * time.Second
+)
+
+// remote is the other end of a stream, as libp2p has authenticated it.
+type remote struct {
+	id   peer.ID
+	text string       // of id, as it is in facts and leases
+	addr ma.Multiaddr // nil if unknown
+}
+
+type (
+	remoteKey     struct{}
+	controllerKey struct{}
+)
+
+// remoteOf reads the peer from the libp2p stream below a connection.
+func remoteOf(c net.Conn) remote {
+	s, ok := c.(interface{ Conn() network.Conn })
+	if !ok {
+		return remote{}
+	}
+	id := s.Conn().RemotePeer()
+	return remote{id: id, text: id.String(), addr: s.Conn().RemoteMultiaddr()}
+}
+
+// handler is the service behind what holds for every request.
+func (s *Server) handler() http.Handler {
+	options := []connect.HandlerOption{
+		connect.WithInterceptors(&interceptor{s}),
+		connect.WithReadMaxBytes(protocol.MaxRequest),
+		connect.WithSendMaxBytes(protocol.MaxReply),
+		// Without compression no small request becomes a large one.
+		connect.WithCompression("gzip", nil, nil),
+		connect.WithRecover(s.recovered),
+	}
+	path, service := pb.NewTrackerServiceHandler(s,
+		append(options, connect.WithConditionalHandlerOptions(func(spec connect.Spec) []connect.HandlerOption {
+			if spec.Procedure == pb.TrackerServicePutManifestProcedure {
+				// One chunk and its frame, in each message of the stream.
+				return []connect.HandlerOption{connect.WithReadMaxBytes(protocol.ManifestChunk + 1<<10)}
+			}
+			return nil
+		}))...)
+	mux := http.NewServeMux()
+	mux.Handle(path, service)
+	errors := connect.NewErrorWriter(options...)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.enter() {
+			http.Error(w, "the tracker is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.calls.Done()
+		w = &stampWriter{ResponseWriter: w, s: s}
+		rc := http.NewResponseController(w)
+		now := time.Now()
+		if rc.SetReadDeadline(now.Add(readTimeout)) != nil || rc.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+			return // the stream is gone
+		}
+		r = r.WithContext(context.WithValue(r.Context(), controllerKey{}, rc))
+		switch from, _ := r.Context().Value(remoteKey{}).(remote); {
+		case from.id == "":
+			http.Error(w, "who are you?", http.StatusForbidden)
+		case !speaksConnect(r):
+			http.Error(w, "this is not the Connect protocol with protobuf", http.StatusUnsupportedMediaType)
+		case r.ContentLength > protocol.MaxRequest && r.URL.Path != pb.TrackerServicePutManifestProcedure:
+			_ = errors.Write(w, r, s.refusal(protocol.Errorf(protocol.CodeLimit,
+				"limit reached: a request may have %d bytes", protocol.MaxRequest), ""))
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// speaksConnect leaves out what the library would answer besides: gRPC, JSON,
+// calls by GET. One wire is enough to keep safe.
+func speaksConnect(r *http.Request) bool {
+	t := strings.TrimSpace(strings.ToLower(r.Header.Get("Content-Type")))
+	return r.Method == http.MethodPost && (t == "application/proto" || t == "application/connect+proto")
+}
+
+// stampWriter adds the headers that every reply carries, failed ones too, at
+// the moment when the reply begins: a change has its stamp by then.
+type stampWriter struct {
+	http.ResponseWriter
+	s     *Server
+	begun bool
+}
+
+func (w *stampWriter) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *stampWriter) Write(b []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush is what connect asks for behind each message of a stream.
+func (w *stampWriter) Flush() {
+	w.begin()
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController find the deadlines.
+func (w *stampWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *stampWriter) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	h := w.Header()
+	h.Set(protocol.HeaderStamp, w.s.replica.Now().String())
+	h.Set(protocol.HeaderTime, strconv.FormatInt(w.s.cfg.Now().UnixMilli(), 10))
+}
+
+// deadlines replaces the deadlines of the call's stream; zero: none.
+func deadlines(ctx context.Context, read, write time.Duration) {
+	rc, ok := ctx.Value(controllerKey{}).(*http.ResponseController)
+	if !ok {
+		return
+	}
+	_ = rc.SetReadDeadline(deadline(read)) // a stream that is gone fails at its next use
+	_ = rc.SetWriteDeadline(deadline(write))
+}
+
+func deadline(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}
+
+// quietLog drops what net/http says about broken requests: misbehaviour of remotes.
+func quietLog() *stdlog.Logger { return stdlog.New(io.Discard, "", 0) }

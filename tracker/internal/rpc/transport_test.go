@@ -1,0 +1,140 @@
+package rpc_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/gostream"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
+)
+
+func TestHelloToAnybody(t *testing.T) {
+	w := newWorld(t, options{})
+	c := w.client()
+	r, err := tt.Do(c, c.At().Hello, &pb.HelloRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := w.replica.Network()
+	if !bytes.Equal(r.GetNetworkId(), network[:]) || r.GetVersion() != protocol.Version || !r.GetServing() ||
+		r.GetMinPassword() != 8 || len(r.GetTrackers()) != 1 || len(r.GetTrackers()[0].GetAddrs()) == 0 {
+		t.Errorf("Hello = %v", r)
+	}
+}
+
+// Every reply, a refusal too, tells the tracker's clocks.
+func TestClockHeaders(t *testing.T) {
+	w := newWorld(t, options{})
+	ada := w.user("ada")
+	check := func(what string) {
+		t.Helper()
+		stamp, err := protocol.ParseStamp(ada.Header.Get(protocol.HeaderStamp))
+		if err != nil || stamp.Origin != w.info.ID.String() {
+			t.Errorf("%s: stamp %v, %v", what, stamp, err)
+		}
+		ms, err := strconv.ParseInt(ada.Header.Get(protocol.HeaderTime), 10, 64)
+		if err != nil || time.Since(time.UnixMilli(ms)).Abs() > time.Minute {
+			t.Errorf("%s: time %d, %v", what, ms, err)
+		}
+	}
+	ada.CreateGroup("g")
+	check("reply")
+	if _, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "/"}); err == nil {
+		t.Fatal("a bad name was taken")
+	}
+	check("refusal")
+	ada.Session = nil
+	if _, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{}); err == nil {
+		t.Fatal("a list without a session")
+	}
+	check("refusal before the handler")
+}
+
+// A client that has seen a later stamp brings the tracker's clock up to it.
+func TestStampOfTheClientIsObserved(t *testing.T) {
+	w := newWorld(t, options{})
+	c := w.client()
+	seen := protocol.Stamp{Wall: time.Now().Add(time.Minute).UnixMilli(), Logical: 7, Origin: w.info.ID.String()}
+	req := connect.NewRequest(&pb.HelloRequest{})
+	req.Header().Set(protocol.HeaderStamp, seen.String())
+	if _, err := c.At().Hello(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if now := w.replica.Now(); seen.After(now) {
+		t.Errorf("the tracker's clock reads %v, want no earlier than %v", now, seen)
+	}
+	req.Header().Set(protocol.HeaderStamp, "tomorrow")
+	_, err := c.At().Hello(t.Context(), req)
+	wantCode(t, "a malformed stamp", tt.Failure(err), protocol.CodeUsage)
+}
+
+// raw sends a request as it stands.
+func raw(t *testing.T, w *world, method, path, contentType string, body io.Reader) (status int, text string) {
+	t.Helper()
+	c := w.client()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return gostream.Dial(ctx, c.Host, w.info.ID, p2pproto.ID(protocol.TrackerProtocol))
+	}}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), tt.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://tracker"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func TestStrangeRequests(t *testing.T) {
+	w := newWorld(t, options{})
+	long := strings.NewReader(strings.Repeat("x", protocol.MaxRequest+1))
+	chunked := io.MultiReader(strings.NewReader(strings.Repeat("x", protocol.MaxRequest+1))) // of no known length
+	tests := []struct {
+		name, method, path, contentType string
+		body                            io.Reader
+		want                            int
+		wantText                        string
+	}{
+		{"by GET", "GET", pb.TrackerServiceHelloProcedure + "?encoding=json&message=%7B%7D", "", nil, 415, ""},
+		{"JSON", "POST", pb.TrackerServiceHelloProcedure, "application/json", strings.NewReader("{}"), 415, ""},
+		{"gRPC", "POST", pb.TrackerServiceHelloProcedure, "application/grpc+proto", nil, 415, ""},
+		{"another path", "POST", "/debug/pprof", "application/proto", nil, 404, ""},
+		{"too long", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", long, 429, "limit reached"},
+		{"too long without saying so", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", chunked, 429, ""},
+		{"not protobuf", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", strings.NewReader("\xff\xff\xff"), 400, ""},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			status, text := raw(t, w, tc.method, tc.path, tc.contentType, tc.body)
+			if status != tc.want || !strings.Contains(text, tc.wantText) {
+				t.Errorf("status %d %q, want %d with %q", status, text, tc.want, tc.wantText)
+			}
+		})
+	}
+	c := w.client()
+	if _, err := tt.Do(c, c.At().Hello, &pb.HelloRequest{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -1,0 +1,121 @@
+package rpc_test
+
+import (
+	"crypto/rand"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
+	"github.com/p2pshare/p2pshare/tracker/internal/presence"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/rpc"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
+	"github.com/p2pshare/p2pshare/tracker/internal/trackertest"
+)
+
+// world is one tracker over a store in memory, on loopback.
+type world struct {
+	t       *testing.T
+	info    peer.AddrInfo
+	server  *rpc.Server
+	replica *replica.Replica
+
+	mu  sync.Mutex
+	log []rpc.Activity
+}
+
+// options of a world; zero values are what most tests want.
+type options struct {
+	limits map[string]string
+	closed bool // registration
+	now    func() time.Time
+}
+
+// cheapHashes keep tests from spending their time on Argon2id.
+func cheapHashes() auth.HasherOptions {
+	return auth.HasherOptions{Params: auth.Params{Memory: 64, Time: 1, Threads: 1}}
+}
+
+func newWorld(t *testing.T, o options) *world {
+	t.Helper()
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{listen}, MaxClients: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	w := &world{t: t, info: peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	limits, err := auth.NewLimits(o.limits, o.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := presence.New(presence.Config{Now: time.Now, OnChange: func(c []presence.Change) { w.server.OffersChanged(c) }})
+	w.server = rpc.New(rpc.Config{
+		Host: h, Key: key, Roster: []peer.AddrInfo{w.info}, Presence: table, Hasher: auth.NewHasher(cheapHashes()),
+		Limits: limits, MaxClients: 100, MinPassword: 8, RegistrationClosed: o.closed, Log: w.note, Now: o.now,
+	})
+	db := store.NewMem()
+	w.replica, err = replica.Open(replica.Config{
+		Host: h, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: table,
+		OnChange: w.server.FactsChanged, OnPeer: w.server.TrackerChanged,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.server.Close(); err != nil {
+			t.Errorf("close server: %v", err)
+		}
+		if err := w.replica.Close(); err != nil {
+			t.Errorf("close replica: %v", err)
+		}
+	})
+	if err := w.server.Serve(w.replica); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.replica.Ready():
+	case <-time.After(trackertest.Timeout):
+		t.Fatal("the tracker does not get ready")
+	}
+	return w
+}
+
+func (w *world) note(a rpc.Activity) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, a)
+}
+
+func (w *world) activity() []rpc.Activity {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.log)
+}
+
+// client is one that talks to the tracker, not logged in.
+func (w *world) client() *trackertest.Client { return trackertest.New(w.t).Use(w.info) }
+
+// user is one that is logged in to an account made for it.
+func (w *world) user(name string) *trackertest.Client { return w.client().Enter(name) }
+
+// now is the time at which a ticket of the tracker is looked at.
+func (w *world) now() time.Time { return time.Now() }

@@ -1,0 +1,214 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+const (
+	// lockWait is long enough for a process that is just ending to let go of the
+	// file, short enough for a person to wait.
+	lockWait = time.Second
+	// growBy is how much the file grows at a time once it is larger than that.
+	// bbolt's 16 MiB would show on the disk of a tracker with little in it.
+	growBy = 1 << 20
+	// newSuffix names the file while it is being made.
+	newSuffix = ".new"
+)
+
+// OpenBolt opens the file at path, and makes it if there is none: complete under
+// another name first, so that a crash leaves either no file or a good one.
+// Errors: E_LOCKED if another process has it open, E_STATE if it is damaged.
+func OpenBolt(path string) (*Bolt, error) {
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	b := &Bolt{path: path}
+	if err := checkSize(path); err != nil {
+		return nil, b.damaged(err)
+	}
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func options() *bolt.Options {
+	return &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, NoStatistics: true}
+}
+
+// open opens the file and looks at every page once. bbolt meets damage with a
+// panic, or a fault of its memory map; both end here as E_STATE.
+func (b *Bolt) open() (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = b.damaged(fmt.Errorf("%v", p))
+		}
+		if err != nil && b.db != nil {
+			_ = b.db.Close()
+		}
+	}()
+	db, err := bolt.Open(b.path, 0o600, options())
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return protocol.Errorf(protocol.CodeLocked, "another p2pshare uses %s; stop it first", b.path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("open store: %w", err)
+	case err != nil:
+		return b.damaged(err)
+	}
+	db.AllocSize = growBy
+	b.db = db
+	return b.check()
+}
+
+func (b *Bolt) check() error {
+	return b.view("check", func(tx *bolt.Tx) error {
+		for _, name := range []string{factBucket, blobBucket, metaBucket} {
+			bucket := tx.Bucket([]byte(name))
+			if bucket == nil {
+				return errDamaged
+			}
+			err := bucket.ForEach(func(key, sealed []byte) error {
+				_, err := open(key, sealed)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (b *Bolt) damaged(err error) error {
+	return &protocol.Error{
+		Code: protocol.CodeState,
+		Msg: fmt.Sprintf("the catalog %s is damaged; nothing was changed. Move it away and start again: "+
+			"the tracker then catches up from the others", b.path),
+		Err: err,
+	}
+}
+
+// create makes an empty, complete file and gives it its name at the end.
+func create(path string) error {
+	tmp := path + newSuffix
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create store: %w", err)
+	}
+	db, err := bolt.Open(tmp, 0o600, options())
+	if err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range []string{factBucket, blobBucket, metaBucket} {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err = errors.Join(err, db.Sync(), db.Close())
+	if err != nil {
+		return fmt.Errorf("create store: %w", errors.Join(err, os.Remove(tmp)))
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the new name itself durable. Windows has no such call and needs none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder of store: %w", err)
+	}
+	return nil
+}
+
+// Places in a bbolt meta page, from the page's beginning (its file format has
+// been the same since version 2).
+const (
+	metaMagicAt  = 16
+	metaPageAt   = 24
+	metaHighAt   = 56
+	metaSumAt    = 72
+	metaEnd      = 80
+	boltMagic    = 0xED0CDAED
+	minFilePages = 4
+)
+
+// checkSize refuses a file that was cut short before bbolt maps it: reading
+// behind its end would kill the process.
+func checkSize(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var high, pageSize uint64
+	for _, at := range metaOffsets(f) {
+		m := make([]byte, metaEnd)
+		if _, err := f.ReadAt(m, at); err != nil || !validMeta(m) {
+			continue // bbolt falls back to the other one as well
+		}
+		high = max(high, binary.NativeEndian.Uint64(m[metaHighAt:]))
+		pageSize = uint64(binary.NativeEndian.Uint32(m[metaPageAt:]))
+	}
+	switch {
+	case pageSize == 0:
+		return errors.New("it does not begin like a catalog")
+	case high > uint64(info.Size())/pageSize || uint64(info.Size()) < minFilePages*pageSize:
+		return fmt.Errorf("it is cut short: %d bytes", info.Size())
+	}
+	return nil
+}
+
+func validMeta(m []byte) bool {
+	sum := fnv.New64a()
+	_, _ = sum.Write(m[metaMagicAt:metaSumAt])
+	return binary.NativeEndian.Uint32(m[metaMagicAt:]) == boltMagic &&
+		binary.NativeEndian.Uint32(m[metaPageAt:]) != 0 &&
+		binary.NativeEndian.Uint64(m[metaSumAt:]) == sum.Sum64()
+}
+
+// metaOffsets returns where the two meta pages begin. The second one follows
+// the first by a page, whose size only the first one tells.
+func metaOffsets(f *os.File) []int64 {
+	m := make([]byte, metaEnd)
+	size := int64(os.Getpagesize())
+	if _, err := f.ReadAt(m, 0); err == nil && validMeta(m) {
+		size = int64(binary.NativeEndian.Uint32(m[metaPageAt:]))
+	}
+	return []int64{0, size}
+}

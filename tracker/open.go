@@ -1,0 +1,289 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	logging "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
+	"github.com/p2pshare/p2pshare/tracker/internal/presence"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/rpc"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
+)
+
+var log = logging.Logger("p2pshare/tracker")
+
+const (
+	defaultMaxClients  = 1000
+	defaultMinPassword = 8
+	// closeTimeout is how long Close waits before it reports what hangs.
+	closeTimeout = 5 * time.Second
+	// sweep is the pace at which leases are looked at, and at which a change of
+	// whether this tracker serves is noticed.
+	sweep = time.Second
+	// settling is how long a start may take before it is worth a warning: the
+	// replica tries to reach the others for 3 s.
+	settling = 4 * time.Second
+)
+
+// Tracker is one replica of a network, serving clients. It is safe for concurrent use.
+type Tracker struct {
+	cfg      Config
+	addr     string
+	unlock   func() error
+	host     libp2phost.Host
+	store    store.Store
+	presence *presence.Table
+	replica  *replica.Replica
+	rpc      *rpc.Server
+
+	stop  chan struct{}
+	loops sync.WaitGroup
+	close func() error // once
+}
+
+// New opens folder, host and catalog, and begins to serve once in step with
+// the others: see Ready. Errors: E_CONFIG, E_LOCKED, E_PERM, E_ADDR_IN_USE, E_STATE.
+func New(cfg Config) (*Tracker, error) {
+	if cfg.MaxClients <= 0 {
+		cfg.MaxClients = defaultMaxClients
+	}
+	if cfg.MinPassword <= 0 {
+		cfg.MinPassword = defaultMinPassword
+	}
+	limits, err := auth.NewLimits(cfg.Limits, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	list, err := checkList(cfg)
+	if err != nil {
+		return nil, err
+	}
+	own := cfg.Trackers[cfg.Number-1]
+	key, err := ownKey(cfg.Dir, own)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tracker{cfg: cfg, stop: make(chan struct{})}
+	t.close = sync.OnceValue(t.shut)
+	if err := t.open(key, own, list, limits); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	t.loops.Go(t.run)
+	return t, nil
+}
+
+// checkList checks number and ids, and returns the list as the others see it.
+func checkList(cfg Config) ([]peer.AddrInfo, error) {
+	if cfg.Number < 1 || cfg.Number > len(cfg.Trackers) {
+		return nil, protocol.Errorf(protocol.CodeConfig, "there is no tracker number %d; the list has 1 to %d", cfg.Number, len(cfg.Trackers))
+	}
+	var list []peer.AddrInfo
+	for _, e := range cfg.Trackers {
+		if e.ID == "" {
+			return nil, protocol.Errorf(protocol.CodeConfig,
+				"tracker %d (%s, line %d) has no id, so nobody could trust it; run: p2pshare tracker init TRACKER_INFO",
+				e.Number, protocol.Printable(e.Text), e.Line)
+		}
+		list = append(list, peer.AddrInfo{ID: e.ID, Addrs: e.Addrs()})
+	}
+	return list, nil
+}
+
+// ownKey reads the key of the folder, which must be the one of the entry.
+func ownKey(dir string, own roster.Entry) (crypto.PrivKey, error) {
+	key, _, err := host.LoadKey(dir, false)
+	if errors.Is(err, protocol.ErrNotFound) {
+		return nil, protocol.Errorf(protocol.CodeConfig,
+			"there is no key of a tracker in %s; p2pshare tracker init makes it together with the list", protocol.Quote(dir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("read the key in %s: %w", dir, err)
+	}
+	if id != own.ID {
+		return nil, protocol.Errorf(protocol.CodeConfig,
+			"the key in %s belongs to %s, but the list names %s as tracker %d", protocol.Quote(dir), id, own.ID, own.Number)
+	}
+	return key, nil
+}
+
+// open makes the parts in the order in which they need each other. On an error
+// Close takes down what is there.
+func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInfo, limits *auth.Limits) (err error) {
+	if t.unlock, err = host.Lock(t.cfg.Dir); err != nil {
+		return err
+	}
+	if err := t.openHost(key, own); err != nil {
+		return err
+	}
+	db, err := store.OpenBolt(filepath.Join(t.cfg.Dir, "catalog.db"))
+	if err != nil {
+		return err
+	}
+	t.store = db
+	// The table and the service are told of changes by the replica, and the
+	// replica carries the table: one of them has to be named before it is there.
+	var late atomic.Pointer[replica.Replica]
+	var service *rpc.Server
+	t.presence = presence.New(presence.Config{
+		Now:      time.Now,
+		OnChange: func(changes []presence.Change) { service.OffersChanged(changes) },
+		OnDelta: func(d *pb.PresenceDelta) {
+			if r := late.Load(); r != nil {
+				r.SpreadPresence(d)
+			}
+		},
+	})
+	service = rpc.New(rpc.Config{
+		Host: t.host, Key: key, Roster: list, Presence: t.presence,
+		Hasher: auth.NewHasher(auth.HasherOptions{}), Limits: limits,
+		MaxClients: t.cfg.MaxClients, MinPassword: t.cfg.MinPassword, RegistrationClosed: t.cfg.RegistrationClosed,
+		Log: t.forward,
+	})
+	t.rpc = service
+	t.replica, err = replica.Open(replica.Config{
+		Host: t.host, Store: db, Roster: others(list, own.ID),
+		NewNetwork: t.cfg.NewNetwork,
+		OnChange:   service.FactsChanged,
+		OnPeer: func(id peer.ID, connected bool) {
+			service.TrackerChanged(id, connected)
+			if !connected {
+				t.presence.TrackerGone(id.String())
+			}
+		},
+		Presence: t.presence,
+	})
+	if err != nil {
+		return err
+	}
+	late.Store(t.replica)
+	t.note(Activity{What: "started", Peer: own.ID.String(), Result: "ok", Detail: t.addr})
+	return service.Serve(t.replica)
+}
+
+func others(list []peer.AddrInfo, self peer.ID) []peer.AddrInfo {
+	var out []peer.AddrInfo
+	for _, t := range list {
+		if t.ID != self {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {
+	listen := own.Addr
+	if t.cfg.Listen != "" {
+		if listen, _, err = roster.ParseAddr(t.cfg.Listen); err != nil {
+			return err
+		}
+	}
+	t.host, err = host.New(host.Options{Key: key, Listen: []ma.Multiaddr{listen}, MaxClients: t.cfg.MaxClients})
+	if err != nil {
+		return err
+	}
+	t.addr = roster.Format(own.Addr, own.ID)
+	return nil
+}
+
+// run looks after what nobody else watches, until Close.
+func (t *Tracker) run() {
+	tick := time.NewTicker(sweep)
+	defer tick.Stop()
+	reason := "not yet asked"
+	patience := time.Now().Add(settling)
+	for {
+		select {
+		case <-tick.C:
+			t.presence.Sweep()
+		case <-t.stop:
+			return
+		}
+		now := ""
+		if err := t.replica.Serving(); err != nil {
+			now = err.Error()
+		}
+		if now != "" && time.Now().Before(patience) {
+			continue
+		}
+		if now != reason {
+			reason = now
+			t.noteServing(reason)
+		}
+	}
+}
+
+func (t *Tracker) noteServing(reason string) {
+	if reason == "" {
+		t.note(Activity{What: "serving", Result: "ok"})
+		return
+	}
+	log.Warnw("takes no requests", "reason", reason)
+	t.note(Activity{What: "not serving", Result: string(protocol.CodeBusy), Detail: reason, Warn: true})
+}
+
+// Close flushes and ends everything, and waits for it, 5 s at most.
+func (t *Tracker) Close() error { return t.close() }
+
+func (t *Tracker) shut() error {
+	close(t.stop)
+	done := make(chan error, 1)
+	go func() { done <- t.closeParts() }()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("close tracker: %w", context.DeadlineExceeded)
+	}
+}
+
+// closeParts goes from the outside in, so that nothing is used after its end.
+func (t *Tracker) closeParts() error {
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", what, err))
+		}
+	}
+	if t.rpc != nil {
+		note("service", t.rpc.Close())
+	}
+	t.loops.Wait()
+	if t.replica != nil {
+		note("replica", t.replica.Close())
+	}
+	if t.store != nil {
+		note("catalog", t.store.Close())
+	}
+	if t.host != nil {
+		note("host", t.host.Close())
+	}
+	if t.unlock != nil {
+		note("folder", t.unlock())
+	}
+	if t.replica != nil {
+		t.note(Activity{What: "stopped", Result: "ok"})
+	}
+	return errors.Join(errs...)
+}

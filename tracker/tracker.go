@@ -1,0 +1,122 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/rpc"
+)
+
+// Config says which tracker to run. Zero values mean the defaults named.
+type Config struct {
+	// Trackers is the network's list, Number (from 1) this tracker's entry.
+	Trackers []roster.Entry
+	Number   int
+	// Dir is the data folder, with the tracker's key in it; it gets the catalog.
+	Dir string
+	// Listen is where to bind when it differs from the entry (IP:PORT or multiaddr).
+	Listen string
+	// NewNetwork lets a folder without a catalog begin the network of this id,
+	// which all trackers that begin it together are given. Zero: it waits until
+	// it has caught up with another tracker.
+	NewNetwork protocol.NetworkID
+	// MaxClients sizes every other limit; default 1,000.
+	MaxClients int
+	// RegistrationClosed refuses new accounts.
+	RegistrationClosed bool
+	// MinPassword is the fewest characters of a new password; default 8.
+	MinPassword int
+	// Limits replaces rates by name, see Limits.
+	Limits map[string]string
+	// Log gets one line for each thing a user did and each event of the system;
+	// nil: none. It is called from many goroutines and must not block for long.
+	Log func(Activity)
+}
+
+// Activity is one line of the activity log. All text is fit for a terminal.
+type Activity struct {
+	Time   time.Time
+	Warn   bool
+	What   string // "login", "create_group", "tracker connected", ...
+	User   string
+	Peer   string
+	Group  string
+	Object string // file or other user
+	Result string // "ok" or a code
+	Detail string
+}
+
+// Status is what the console's status command shows.
+type Status struct {
+	Serving             bool
+	Reason              string // why not serving
+	Connected, Trackers int    // both with this one
+	Users, Groups       int
+	Files               int
+	Online              int // clients, at all trackers
+	Lag                 time.Duration
+}
+
+// Limit is a rate that Config.Limits may replace.
+type Limit struct{ Name, Default, Help string }
+
+// Limits lists them.
+func Limits() []Limit {
+	var out []Limit
+	for _, k := range auth.Known() {
+		out = append(out, Limit(k))
+	}
+	return out
+}
+
+// Ready is closed once the tracker serves.
+func (t *Tracker) Ready() <-chan struct{} { return t.replica.Ready() }
+
+// Addr returns the full multiaddr at which it serves.
+func (t *Tracker) Addr() string { return t.addr }
+
+// Status returns a snapshot.
+func (t *Tracker) Status() Status {
+	s := Status{
+		Serving: true, Connected: len(t.replica.Connected()) + 1, Trackers: len(t.cfg.Trackers),
+		Online: t.presence.Online(), Lag: t.replica.Lag(),
+	}
+	if err := t.replica.Serving(); err != nil {
+		s.Serving, s.Reason = false, err.Error()
+	}
+	t.replica.View(func(c *catalog.Catalog) {
+		n := c.Counts()
+		s.Users, s.Groups, s.Files = n.Users, n.Groups, n.Files
+	})
+	return s
+}
+
+// ResetPassword sets a random password and returns it; the user's sessions
+// end. Errors: E_NOT_FOUND, E_BUSY.
+func (t *Tracker) ResetPassword(ctx context.Context, user string) (string, error) {
+	return t.rpc.ResetPassword(ctx, user)
+}
+
+// SetDisabled disables a user's account and ends its sessions, or enables it
+// again. Errors: E_NOT_FOUND, E_BUSY.
+func (t *Tracker) SetDisabled(ctx context.Context, user string, disabled bool) error {
+	return t.rpc.SetDisabled(ctx, user, disabled)
+}
+
+func (t *Tracker) note(a Activity) {
+	if t.cfg.Log != nil {
+		a.Time = time.Now()
+		t.cfg.Log(a)
+	}
+}
+
+// forward gives the service's lines to the caller's log.
+func (t *Tracker) forward(a rpc.Activity) {
+	if t.cfg.Log != nil {
+		t.cfg.Log(Activity(a))
+	}
+}
