@@ -29,7 +29,7 @@ func Lock(dir string) (unlock func() error, err error) {
 		return nil, errors.Join(keyError(path, err), f.Close())
 	}
 	if !held {
-		err := protocol.Errorf(protocol.CodeLocked, "another p2pshare (pid %s) uses %s", readPid(f), protocol.Quote(dir))
+		err := protocol.Errorf(protocol.CodeLocked, "another p2pshare (pid %s) uses %s", readPid(f), protocol.Printable(dir))
 		_ = f.Close() // nothing was written
 		return nil, err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
+	logging "github.com/ipfs/go-log/v2"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pubsubpb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -58,6 +60,7 @@ func (r *Replica) openGossip() error {
 		pubsub.WithMaxMessageSize(protocol.MaxGossip),
 		pubsub.WithPeerExchange(false),
 		pubsub.WithFloodPublish(false),
+		pubsub.WithLogger(slog.New(logging.SlogHandler())),
 	)
 	if err != nil {
 		return err
