@@ -44,10 +44,10 @@ func outcome(err error) string {
 
 // Login begins a session; shares and unfinished downloads of the user go on.
 // Whoever was logged in before is logged out. Errors: E_AUTH, E_RATE, E_NO_TRACKER, ...
-func (n *Node) Login(ctx context.Context, user, password string) error {
+func (n *Node) Login(ctx context.Context, user, password string) (Stored, error) {
 	ctx, finish, err := n.begin(ctx)
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	defer finish()
 	device, _ := os.Hostname() // nothing depends on it
@@ -56,21 +56,24 @@ func (n *Node) Login(ctx context.Context, user, password string) error {
 	})
 	n.did(Event{Kind: "login", User: protocol.Printable(user), Text: outcome(err)})
 	if err != nil {
-		return n.names.check(err, "", user)
+		return Stored{}, n.names.check(err, "", user)
 	}
 	id, err := protocol.IDFromBytes[protocol.UserID](res.GetUserId())
 	if err != nil {
-		return protocol.Errorf(protocol.CodeInternal, "the tracker's answer names no user: %w", err)
+		return Stored{}, protocol.Errorf(protocol.CodeInternal, "the tracker's answer names no user: %w", err)
 	}
 	n.names.sawUser(res.GetName(), res.GetUserId())
 	if err := n.endAccount(nil, errLoggedOut, true); err != nil {
-		return err
+		return Stored{}, err
 	}
 	s := &records.Session{Envelope: res.GetSession(), User: id, Name: res.GetName(), Network: n.trackers.Network()}
 	if err := n.records.SetSession(s); err != nil {
-		return err
+		return Stored{}, err
 	}
-	return n.startAccount(s)
+	if err := n.startAccount(s); err != nil {
+		return Stored{}, err
+	}
+	return n.stored(res.GetStored(), false), nil
 }
 
 // begin takes the right to change who is logged in, which finish gives back.
@@ -158,28 +161,33 @@ func (n *Node) endAccount(want *account, why error, tell bool) error {
 }
 
 // Logout stops sharing, ends streams, forgets the session, then tells the
-// trackers; it succeeds without any.
-func (n *Node) Logout(ctx context.Context) error {
+// trackers; it succeeds without any, and is then stored on none yet: they are
+// told once they are there.
+func (n *Node) Logout(ctx context.Context) (Stored, error) {
 	ctx, finish, err := n.begin(ctx)
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	defer finish()
 	a, err := n.current()
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	err = n.endAccount(a, errLoggedOut, true)
 	n.did(Event{Kind: "logout", User: protocol.Printable(a.shownName()), Text: outcome(err)})
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellBudget)
 	defer cancel()
-	if err := n.trackers.TellLogouts(ctx); err != nil {
+	stored, err := n.trackers.TellLogouts(ctx)
+	if err != nil {
 		log.Infow("trackers will be told of the logout later", "err", err)
 	}
-	return nil
+	if stored == nil {
+		return Stored{Trackers: n.trackers.Known()}, nil
+	}
+	return n.stored(stored, false), nil
 }
 
 // loggedOut is for a session that trackers do not accept any more.

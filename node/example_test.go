@@ -97,7 +97,8 @@ func logIn(ctx context.Context, dir, user string, trackers roster.Entry) (*node.
 	if _, err := n.CreateUser(ctx, user, "correct horse"); err != nil {
 		return nil, err
 	}
-	return n, n.Login(ctx, user, "correct horse")
+	_, err = n.Login(ctx, user, "correct horse")
+	return n, err
 }
 
 // startTracker starts the one tracker of a new network.

@@ -108,9 +108,9 @@ func TestBadRequests(t *testing.T) {
 	}{
 		{"not logged in", func() error { _, err := nobody.Groups(t.Context()); return err }, protocol.CodeSession},
 		{"not logged in, local", func() error { _, err := nobody.Shares(); return err }, protocol.CodeSession},
-		{"log out without login", func() error { return nobody.Logout(t.Context()) }, protocol.CodeSession},
-		{"wrong password", func() error { return nobody.Login(t.Context(), "ada", "not the password") }, protocol.CodeAuth},
-		{"unknown user", func() error { return nobody.Login(t.Context(), "zoe", "not the password") }, protocol.CodeAuth},
+		{"log out without login", func() error { _, err := nobody.Logout(t.Context()); return err }, protocol.CodeSession},
+		{"wrong password", func() error { _, err := nobody.Login(t.Context(), "ada", "not the password"); return err }, protocol.CodeAuth},
+		{"unknown user", func() error { _, err := nobody.Login(t.Context(), "zoe", "not the password"); return err }, protocol.CodeAuth},
 		{"taken user name", func() error { _, err := nobody.CreateUser(t.Context(), "ADA", "password of x"); return err }, protocol.CodeExists},
 		{"bad user name", func() error { _, err := nobody.CreateUser(t.Context(), "a b", "password of x"); return err }, protocol.CodeName},
 		{"short password", func() error { _, err := nobody.CreateUser(t.Context(), "new", "short"); return err }, protocol.CodePassword},
@@ -256,7 +256,11 @@ func TestLogoutStopsServing(t *testing.T) {
 	w.group("g", ada, bob)
 	d := w.running(ada, bob)
 	began := time.Now()
-	w.ok(ada.Logout(t.Context()))
+	st, err := ada.Logout(t.Context())
+	w.ok(err)
+	if st.On != 1 || st.Trackers != 1 {
+		t.Errorf("the logout is stored on %d of %d trackers, want the one", st.On, st.Trackers)
+	}
 	w.eventually("the download waits", func() bool {
 		p := d.Progress()
 		return p.State == node.Waiting && p.Peers == 0 && p.Done < p.Total
@@ -264,11 +268,11 @@ func TestLogoutStopsServing(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the transfer went on for %v", took)
 	}
-	_, err := ada.Shares()
+	_, err = ada.Shares()
 	w.want(err, protocol.CodeSession)
 
 	close(seeding.release)
-	w.ok(ada.Login(t.Context(), "ada", "password of ada"))
+	ada.login("ada", "password of ada")
 	w.same(bob.finish(d), filepath.Join(w.folder("files"), "big.bin"))
 }
 
@@ -390,7 +394,7 @@ func TestPasswordChangeEndsOtherSessions(t *testing.T) {
 	w := newWorld(t, 2)
 	ada := w.user("ada")
 	other := w.node("ada2")
-	w.ok(other.Login(t.Context(), "ada", "password of ada"))
+	other.login("ada", "password of ada")
 	_, err := ada.ChangePassword(t.Context(), "password of ada", "another password")
 	w.ok(err)
 	w.eventually("the other session ends", func() bool {
@@ -398,6 +402,7 @@ func TestPasswordChangeEndsOtherSessions(t *testing.T) {
 		return protocol.CodeOf(err) == protocol.CodeSession
 	})
 	w.retry("this session goes on", func() error { _, err := ada.Groups(t.Context()); return err })
-	w.want(other.Login(t.Context(), "ada", "password of ada"), protocol.CodeAuth)
-	w.ok(other.Login(t.Context(), "ada", "another password"))
+	_, err = other.Login(t.Context(), "ada", "password of ada")
+	w.want(err, protocol.CodeAuth)
+	other.login("ada", "another password")
 }

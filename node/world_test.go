@@ -133,8 +133,18 @@ func (w *world) user(name string, opts ...node.Option) *client {
 	c := w.node(name, opts...)
 	_, err := c.CreateUser(w.Context(), name, "password of "+name)
 	w.ok(err)
-	w.ok(c.Login(w.Context(), name, "password of "+name))
+	c.login(name, "password of "+name)
 	return c
+}
+
+// login logs in and checks where the session is stored.
+func (c *client) login(name, password string) {
+	c.w.Helper()
+	st, err := c.Login(c.w.Context(), name, password)
+	c.w.ok(err)
+	if st.On < 1 || st.Trackers != len(c.w.trackers) {
+		c.w.Errorf("the login is stored on %d of %d trackers, there are %d", st.On, st.Trackers, len(c.w.trackers))
+	}
 }
 
 func (w *world) folder(name string) string {

@@ -36,7 +36,7 @@ func run(ctx context.Context, trackers, user, passwordFile, group, folder string
 		return err
 	}
 	defer n.Close()
-	if err := n.Login(ctx, user, strings.TrimRight(string(password), "\r\n")); err != nil {
+	if _, err := n.Login(ctx, user, strings.TrimRight(string(password), "\r\n")); err != nil {
 		return err
 	}
 

@@ -24,7 +24,7 @@ func run(ctx context.Context, trackers, user, password, group, file string) erro
 		return err
 	}
 	defer n.Close()
-	if err := n.Login(ctx, user, password); err != nil {
+	if _, err := n.Login(ctx, user, password); err != nil {
 		return err
 	}
 	dl, err := n.Download(ctx, group, file, "")

@@ -86,16 +86,19 @@ type Client struct {
 	asking chan struct{} // one Confirm at a time
 	wake   chan struct{} // the manager looks again
 	tell   chan struct{} // the teller looks again
-	clock  clock
-	known  known
-	offers offers
+	// telling is held, by a value in it, by whoever tells of logouts.
+	telling chan struct{}
+	clock   clock
+	known   known
+	offers  offers
 
 	mu       sync.Mutex
 	closed   bool
 	session  *session
-	attached *tracker // holds our lease; nil while none does
-	signals  []Signal // for the manager to deliver
-	pending  [][]byte // logouts not told yet
+	attached *tracker   // holds our lease; nil while none does
+	signals  []Signal   // for the manager to deliver
+	pending  [][]byte   // logouts not told yet
+	told     *pb.Stored // where the last logout is stored; nil until it was told
 }
 
 // New returns a Client that knows its trackers and contacts nobody before
@@ -105,10 +108,11 @@ func New(cfg Config) (*Client, error) {
 		cfg.Now = time.Now
 	}
 	c := &Client{
-		cfg:    cfg,
-		asking: make(chan struct{}, 1),
-		wake:   make(chan struct{}, 1),
-		tell:   make(chan struct{}, 1),
+		cfg:     cfg,
+		asking:  make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1),
+		tell:    make(chan struct{}, 1),
+		telling: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.offers.init()
@@ -208,7 +212,7 @@ func (c *Client) ClearSession(tell bool) error {
 	c.session = nil
 	var pending [][]byte
 	if s != nil && tell {
-		c.pending = append(c.pending, s.envelope)
+		c.pending, c.told = append(c.pending, s.envelope), nil
 		pending = append(pending, c.pending...)
 	}
 	c.mu.Unlock()

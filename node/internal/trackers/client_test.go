@@ -280,7 +280,7 @@ func TestLogoutIsToldWhenATrackerIsBack(t *testing.T) {
 		t.Fatalf("%d logouts remembered, want 1", len(p))
 	}
 	a.start(a.addr.String())
-	if err := u.TellLogouts(t.Context()); err != nil {
+	if _, err := u.TellLogouts(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	a.mu.Lock()

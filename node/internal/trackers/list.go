@@ -13,6 +13,9 @@ type Info struct {
 	Err     error // why it cannot be used, nil if it can
 }
 
+// Known returns how many trackers this client knows, reachable or not.
+func (c *Client) Known() int { return len(c.known.all()) }
+
 // List asks all known trackers whether they are there, at the same time. It
 // never asks the user anything.
 func (c *Client) List(ctx context.Context) []Info {

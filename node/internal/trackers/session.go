@@ -100,40 +100,53 @@ func (c *Client) tellLogouts() {
 		case <-timer.C:
 		case <-c.tell:
 		}
-		if c.TellLogouts(c.ctx) != nil {
+		if _, err := c.TellLogouts(c.ctx); err != nil {
 			timer.Reset(tellPace)
 		}
 	}
 }
 
-// TellLogouts tells of all pending logouts now. Nil: none is pending any more.
-func (c *Client) TellLogouts(ctx context.Context) error {
+// TellLogouts tells of all pending logouts now, and returns where the last one
+// is stored: nil if its session had ended before. Without an error none is
+// pending any more.
+func (c *Client) TellLogouts(ctx context.Context) (*pb.Stored, error) {
+	select {
+	case c.telling <- struct{}{}:
+		defer func() { <-c.telling }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	for {
 		c.mu.Lock()
-		pending := slices.Clone(c.pending)
+		pending, told := slices.Clone(c.pending), c.told
 		c.mu.Unlock()
 		if len(pending) == 0 {
-			return nil
+			return told, nil
 		}
 		envelope := pending[0]
+		var stored *pb.Stored
 		err := c.Do(ctx, func(ctx context.Context, rpc pb.TrackerServiceClient) error {
 			req := connect.NewRequest(&pb.LogoutRequest{})
 			withSession(req.Header(), envelope)
-			_, err := rpc.Logout(ctx, req)
+			res, err := rpc.Logout(ctx, req)
+			if err == nil {
+				stored = res.Msg.GetStored()
+			}
 			if answered, e := classify(err); answered && protocol.CodeOf(e) == protocol.CodeSession {
 				return nil // it has ended already
 			}
 			return err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.mu.Lock()
+		c.told = stored
 		c.pending = slices.DeleteFunc(c.pending, func(e []byte) bool { return bytes.Equal(e, envelope) })
 		left := slices.Clone(c.pending)
 		c.mu.Unlock()
 		if err := c.cfg.Store.SetPending(left); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

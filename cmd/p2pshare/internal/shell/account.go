@@ -31,21 +31,23 @@ func login(ctx context.Context, s *Shell, c call) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if err := s.Client.Login(ctx, c.arg(0), password); err != nil {
+	st, err := s.Client.Login(ctx, c.arg(0), password)
+	if err != nil {
 		return result{}, err
 	}
 	user, err := s.Client.User()
 	if err != nil {
 		return result{}, err
 	}
-	return line(fields{"user": user}, "logged in as %s", protocol.Printable(user)), nil
+	return change(st, fields{"user": user}, "logged in as %s", protocol.Printable(user)), nil
 }
 
 func logout(ctx context.Context, s *Shell, _ call) (result, error) {
-	if err := s.Client.Logout(ctx); err != nil {
+	st, err := s.Client.Logout(ctx)
+	if err != nil {
 		return result{}, err
 	}
-	return line(nil, "logged out"), nil
+	return change(st, nil, "logged out"), nil
 }
 
 func whoami(_ context.Context, s *Shell, _ call) (result, error) {

@@ -14,8 +14,8 @@ import (
 // Client is what the commands need of a node.Node.
 type Client interface {
 	CreateUser(ctx context.Context, user, password string) (node.Stored, error)
-	Login(ctx context.Context, user, password string) error
-	Logout(ctx context.Context) error
+	Login(ctx context.Context, user, password string) (node.Stored, error)
+	Logout(ctx context.Context) (node.Stored, error)
 	User() (string, error)
 	ChangePassword(ctx context.Context, old, replacement string) (node.Stored, error)
 

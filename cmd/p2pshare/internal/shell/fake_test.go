@@ -49,14 +49,17 @@ func (f *fakeClient) CreateUser(_ context.Context, user, password string) (node.
 	return f.stored, f.note("CreateUser %s %s", user, password)
 }
 
-func (f *fakeClient) Login(_ context.Context, user, password string) error {
+func (f *fakeClient) Login(_ context.Context, user, password string) (node.Stored, error) {
 	if err := f.note("Login %s %s", user, password); err != nil {
-		return err
+		return node.Stored{}, err
 	}
 	f.user = user
-	return nil
+	return f.stored, nil
 }
-func (f *fakeClient) Logout(context.Context) error { return f.note("Logout") }
+
+func (f *fakeClient) Logout(context.Context) (node.Stored, error) {
+	return f.stored, f.note("Logout")
+}
 
 func (f *fakeClient) User() (string, error) {
 	if f.user == "" {

@@ -72,6 +72,9 @@ func (s *Shell) answer(name string, r result) {
 	if r.stored.Already {
 		s.Progress.Note("note: nothing changed, this had come true before")
 	}
+	if r.stored.On == 0 {
+		s.Progress.Note("note: no tracker knows of it yet; they are told once one is reachable")
+	}
 	if r.stored.On == 1 && r.stored.Trackers > 1 {
 		s.Progress.Note(fmt.Sprintf("note: stored on 1 of %d trackers; the others get it once they are reachable", r.stored.Trackers))
 	}

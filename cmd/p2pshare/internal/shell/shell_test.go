@@ -79,9 +79,9 @@ func TestCommands(t *testing.T) {
 		line, plain, json, calls string
 	}{
 		{"create_user ada secret-8", "user ada created\n", `{"user":"ada","stored_on":2,"trackers":2}`, "CreateUser ada secret-8"},
-		{"login ada secret-8", "logged in as ada\n", `{"user":"ada"}`, "Login ada secret-8"},
-		{"LOGIN ada 'a b'", "logged in as ada\n", `{"user":"ada"}`, "Login ada a b"},
-		{"logout", "logged out\n", `{}`, "Logout"},
+		{"login ada secret-8", "logged in as ada\n", `{"user":"ada","stored_on":2,"trackers":2}`, "Login ada secret-8"},
+		{"LOGIN ada 'a b'", "logged in as ada\n", `{"user":"ada","stored_on":2,"trackers":2}`, "Login ada a b"},
+		{"logout", "logged out\n", `{"stored_on":2,"trackers":2}`, "Logout"},
 		{"whoami", "ada\n", `{"user":"ada"}`, ""},
 		{"change_password old-word new-word", "password changed\n", `{"stored_on":2,"trackers":2}`, "ChangePassword old-word new-word"},
 		{"create_group docs", "group docs created\n", `{"group":"docs","stored_on":2,"trackers":2}`, "CreateGroup docs"},
@@ -325,6 +325,7 @@ func TestNotes(t *testing.T) {
 		{"everywhere", node.Stored{On: 2, Trackers: 2}, ""},
 		{"two of three", node.Stored{On: 2, Trackers: 3}, ""},
 		{"the only one", node.Stored{On: 1, Trackers: 1}, ""},
+		{"none", node.Stored{Trackers: 2}, "note: no tracker knows of it yet; they are told once one is reachable\n"},
 		{"one of two", node.Stored{On: 1, Trackers: 2}, "note: stored on 1 of 2 trackers; the others get it once they are reachable\n"},
 		{"repeated", node.Stored{On: 2, Trackers: 2, Already: true}, "note: nothing changed, this had come true before\n"},
 	}
