@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,10 @@ const (
 // Tracker is one replica of a network, serving clients. It is safe for concurrent use.
 type Tracker struct {
 	cfg      Config
+	own      roster.Entry
 	addr     string
+	trackers atomic.Int64 // of the list
+	listMu   sync.Mutex   // one change of the list at a time
 	unlock   func() error
 	host     libp2phost.Host
 	store    store.Store
@@ -70,39 +74,27 @@ func New(cfg Config) (*Tracker, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := checkList(cfg)
+	if cfg.Number < 1 || cfg.Number > len(cfg.Trackers) {
+		return nil, protocol.Errorf(protocol.CodeConfig, "there is no tracker number %d; the list has 1 to %d", cfg.Number, len(cfg.Trackers))
+	}
+	list, err := checkList(cfg.Trackers)
 	if err != nil {
 		return nil, err
 	}
 	own := cfg.Trackers[cfg.Number-1]
+	cfg.Trackers = slices.Clone(cfg.Trackers)
 	key, err := ownKey(cfg.Dir, own)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracker{cfg: cfg, stop: make(chan struct{})}
+	t := &Tracker{cfg: cfg, own: own, stop: make(chan struct{})}
+	t.trackers.Store(int64(len(list)))
 	t.close = sync.OnceValue(t.shut)
 	if err := t.open(key, own, list, limits); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.loops.Go(t.run)
 	return t, nil
-}
-
-// checkList checks number and ids, and returns the list as the others see it.
-func checkList(cfg Config) ([]peer.AddrInfo, error) {
-	if cfg.Number < 1 || cfg.Number > len(cfg.Trackers) {
-		return nil, protocol.Errorf(protocol.CodeConfig, "there is no tracker number %d; the list has 1 to %d", cfg.Number, len(cfg.Trackers))
-	}
-	var list []peer.AddrInfo
-	for _, e := range cfg.Trackers {
-		if e.ID == "" {
-			return nil, protocol.Errorf(protocol.CodeConfig,
-				"tracker %d (%s, line %d) has no id, so nobody could trust it; run: p2pshare tracker init TRACKER_INFO",
-				e.Number, protocol.Printable(e.Text), e.Line)
-		}
-		list = append(list, peer.AddrInfo{ID: e.ID, Addrs: e.Addrs()})
-	}
-	return list, nil
 }
 
 // ownKey reads the key of the folder, which must be the one of the entry.
@@ -178,16 +170,6 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 	late.Store(t.replica)
 	t.note(Activity{What: "started", Peer: own.ID.String(), Result: "ok", Detail: t.addr})
 	return service.Serve(t.replica)
-}
-
-func others(list []peer.AddrInfo, self peer.ID) []peer.AddrInfo {
-	var out []peer.AddrInfo
-	for _, t := range list {
-		if t.ID != self {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {

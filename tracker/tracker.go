@@ -82,7 +82,7 @@ func (t *Tracker) Addr() string { return t.addr }
 // Status returns a snapshot.
 func (t *Tracker) Status() Status {
 	s := Status{
-		Serving: true, Connected: len(t.replica.Connected()) + 1, Trackers: len(t.cfg.Trackers),
+		Serving: true, Connected: len(t.replica.Connected()) + 1, Trackers: int(t.trackers.Load()),
 		Online: t.presence.Online(), Lag: t.replica.Lag(),
 	}
 	if err := t.replica.Serving(); err != nil {

@@ -77,6 +77,9 @@ func runTracker(c *cli.Context, std streams) error {
 	// Signals count from here on, so that one during the start is not lost.
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 
 	log, err := openLog(cfg.Dir, "tracker.log")
 	if err != nil {
@@ -94,7 +97,7 @@ func runTracker(c *cli.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	err = serveTracker(ctx, t, cfg, std)
+	err = serveTracker(ctx, t, cfg, std, hangup, c.Args().Get(0))
 	if closeErr := t.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("close: %w", closeErr))
 	}
@@ -194,8 +197,9 @@ func parseLimits(given []string) (limits map[string]string, onlyHelp bool, err e
 }
 
 // serveTracker waits until the tracker serves, says so, and carries out what
-// the console says until it or a signal ends it.
-func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams) error {
+// the console says until it or a signal ends it. At each hangup it reads the
+// list at path again.
+func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams, hangup <-chan os.Signal, path string) error {
 	lines := readConsole(ctx, std.in)
 	ready := t.Ready()
 	late := time.NewTimer(readyTime)
@@ -214,6 +218,8 @@ func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, s
 				return err
 			}
 			fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr())
+		case <-hangup:
+			reload(t, std, path)
 		case text, open := <-lines:
 			if !open {
 				lines = nil // the end of standard input ends nothing
@@ -224,6 +230,23 @@ func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, s
 			}
 		}
 	}
+}
+
+// reload has the tracker go on with the list as it is in the file now. If that
+// cannot be, it goes on with the one it has.
+func reload(t interface {
+	SetTrackers(entries []roster.Entry) error
+}, std streams, path string,
+) {
+	entries, err := roster.Read(path)
+	if err == nil {
+		err = t.SetTrackers(entries)
+	}
+	if err != nil {
+		tell(std.err, fmt.Errorf("the list of trackers stays as it was: %w", err))
+		return
+	}
+	fmt.Fprintf(std.out, "list of trackers read again: %s\n", listed(entries))
 }
 
 func warning(a tracker.Activity) string {

@@ -27,11 +27,12 @@ const (
 // a count of their own, so that somebody else's guessing does not keep the
 // owner out. It is safe for concurrent use.
 type Guard struct {
-	now  func() time.Time
-	rate Rate
-	wait time.Duration
+	now      func() time.Time
+	failures Rate // of all trackers together
+	wait     time.Duration
 
 	mu       sync.Mutex
+	rate     Rate // of this one
 	accounts *simplelru.LRU[string, *account]
 	devices  *simplelru.LRU[string, struct{}]
 }
@@ -46,11 +47,21 @@ type account struct {
 // NewGuard returns a Guard. The pause of failures is stretched by the number of
 // trackers, so that all of them together allow what one would.
 func NewGuard(failures Rate, trackers int, now func() time.Time) *Guard {
-	failures.Per *= time.Duration(max(trackers, 1))
-	return &Guard{
-		now: now, rate: failures, wait: 5 * time.Second,
+	g := &Guard{
+		now: now, failures: failures, wait: 5 * time.Second,
 		accounts: newLRU[*account](tableSize), devices: newLRU[struct{}](tableSize),
 	}
+	g.SetTrackers(trackers)
+	return g
+}
+
+// SetTrackers changes the number of trackers. Accounts that are being counted
+// keep their pace until the next right password.
+func (g *Guard) SetTrackers(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rate = g.failures
+	g.rate.Per *= time.Duration(max(n, 1))
 }
 
 // Begin asks for one try at the password of an account (any text that stands
@@ -58,7 +69,7 @@ func NewGuard(failures Rate, trackers int, now func() time.Time) *Guard {
 // if tries under way leave no room for 5 s. Otherwise the caller must call done
 // with the outcome, once.
 func (g *Guard) Begin(ctx context.Context, name, client string) (done func(Outcome), err error) {
-	if g.rate.Off {
+	if g.failures.Off {
 		return func(Outcome) {}, nil
 	}
 	var timeout <-chan time.Time

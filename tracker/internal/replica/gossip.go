@@ -60,7 +60,7 @@ func (r *Replica) openGossip() error {
 		pubsub.WithMaxMessageSize(protocol.MaxGossip),
 		pubsub.WithPeerExchange(false),
 		pubsub.WithFloodPublish(false),
-		pubsub.WithLogger(slog.New(logging.SlogHandler())),
+		pubsub.WithLogger(slog.New(pubsubLog())),
 	)
 	if err != nil {
 		return err
@@ -77,6 +77,12 @@ func (r *Replica) openGossip() error {
 	}
 	r.gossip = g
 	return nil
+}
+
+// pubsubLog is where pubsub logs. The name gives it the level that go-log has
+// for it; without one everything would be written, and take more time than the work.
+func pubsubLog() slog.Handler {
+	return logging.SlogHandler().WithAttrs([]slog.Attr{slog.String("logger", "pubsub")})
 }
 
 func (g *gossip) close() {

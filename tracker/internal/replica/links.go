@@ -13,6 +13,9 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
+// trackerTag protects the connections of trackers from being given up.
+const trackerTag = "tracker"
+
 // links is the roster: one link for each other tracker of the list. The zero
 // value is an empty one.
 type links struct {
@@ -43,7 +46,9 @@ type link struct {
 	strange   time.Time // when it was last warned that this is another network's
 }
 
-// SetRoster replaces the list of the other trackers.
+// SetRoster replaces the list of the other trackers. One that is not in it any
+// more is a stranger at once: gossip goes on to whom it went before as long as
+// the connection stands, so that is closed.
 func (r *Replica) SetRoster(others []peer.AddrInfo) {
 	want := map[peer.ID]peer.AddrInfo{}
 	for _, info := range others {
@@ -53,6 +58,14 @@ func (r *Replica) SetRoster(others []peer.AddrInfo) {
 	}
 	for _, l := range r.links.replace(want, r.newLink) {
 		l.cancel()
+		if _, stays := want[l.id]; stays {
+			continue
+		}
+		r.cfg.Host.ConnManager().Unprotect(l.id, trackerTag)
+		r.cfg.Host.Peerstore().ClearAddrs(l.id)
+		if err := r.cfg.Host.Network().ClosePeer(l.id); err != nil {
+			log.Debugw("close the connection of a former tracker", "tracker", l.name, "err", err)
+		}
 	}
 	r.peersChanged()
 }
@@ -109,8 +122,9 @@ func (r *Replica) newLink(info peer.AddrInfo) *link {
 		asks: make(chan chan struct{}), nudges: make(chan struct{}, 1),
 		confirm: make(chan *confirmation, confirmQueue), slots: make(chan struct{}, maxStreams),
 	}
+	r.cfg.Host.Peerstore().ClearAddrs(info.ID) // those of an older list
 	r.cfg.Host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
-	r.cfg.Host.ConnManager().Protect(info.ID, "tracker")
+	r.cfg.Host.ConnManager().Protect(info.ID, trackerTag)
 	r.tasks.run(func() { r.runLink(ctx, l) })
 	r.tasks.run(func() { r.runConfirmer(ctx, l) })
 	return l

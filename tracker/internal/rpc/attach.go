@@ -56,7 +56,7 @@ func (s *Server) Attach(ctx context.Context, req *connect.Request[pb.AttachReque
 func (s *Server) present(a *attached) []*pb.Event {
 	asOf := s.replica.Now() // before the look: what is newer may be told twice, never left out
 	revoked := s.hub.recentlyRevoked()
-	synced := &pb.Synced{Trackers: uint32(len(s.cfg.Roster))}
+	synced := &pb.Synced{Trackers: uint32(len(s.roster.Load().trackers))}
 	var out []*pb.Event
 	s.replica.View(func(cat *catalog.Catalog) {
 		synced.User = nameOf(cat, a.user)

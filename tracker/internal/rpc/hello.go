@@ -28,9 +28,9 @@ func (s *Server) Hello(_ context.Context, _ *connect.Request[pb.HelloRequest]) (
 
 // trackers is the list with who is connected, this one included.
 func (s *Server) trackers() []*pb.TrackerInfo {
-	connected := s.replica.Connected()
-	out := make([]*pb.TrackerInfo, 0, len(s.cfg.Roster))
-	for _, t := range s.cfg.Roster {
+	connected, list := s.replica.Connected(), s.roster.Load().trackers
+	out := make([]*pb.TrackerInfo, 0, len(list))
+	for _, t := range list {
 		info := &pb.TrackerInfo{PeerId: t.ID.String(), Connected: t.ID == s.self || slices.Contains(connected, t.ID)}
 		for _, a := range t.Addrs {
 			info.Addrs = append(info.Addrs, a.String())

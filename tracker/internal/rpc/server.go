@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	logging "github.com/ipfs/go-log/v2"
@@ -34,8 +35,8 @@ var log = logging.Logger("p2pshare/rpc")
 type Config struct {
 	Host host.Host
 	Key  crypto.PrivKey
-	// Roster is all trackers of the list, this one included. Their signatures
-	// count on sessions.
+	// Roster is all trackers of the list, this one included, until SetRoster.
+	// Their signatures count on sessions.
 	Roster   []peer.AddrInfo
 	Presence *presence.Table
 	Hasher   *auth.Hasher
@@ -53,10 +54,9 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	self     peer.ID
-	trusted  map[peer.ID]bool // not changed after New
+	roster   atomic.Pointer[trackerList]
 	guard    *auth.Guard
 	issuer   auth.Issuer
-	sessions *sessionCache
 	activity *activityLog
 	hub      *hub
 	uploads  chan struct{} // a place for each long manifest being received
@@ -86,17 +86,14 @@ func New(cfg Config) *Server {
 		cfg.Log = func(Activity) {}
 	}
 	s := &Server{
-		cfg: cfg, self: cfg.Host.ID(), trusted: map[peer.ID]bool{cfg.Host.ID(): true},
+		cfg: cfg, self: cfg.Host.ID(),
 		guard:    auth.NewGuard(cfg.Limits.Rate(auth.LimitFailures), len(cfg.Roster), cfg.Now),
 		issuer:   auth.Issuer{Key: cfg.Key, Now: cfg.Now},
-		sessions: newSessionCache(4 * max(cfg.MaxClients, 1)),
 		activity: newActivityLog(cfg.Log, cfg.Limits),
 		uploads:  make(chan struct{}, uploadSlots),
 		closing:  make(chan struct{}),
 	}
-	for _, t := range cfg.Roster {
-		s.trusted[t.ID] = true
-	}
+	s.roster.Store(s.newTrackerList(cfg.Roster))
 	s.hub = newHub(s)
 	return s
 }

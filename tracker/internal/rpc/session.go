@@ -43,19 +43,19 @@ func (s *Server) openSession(envelope []byte, from peer.ID, renewing bool) (*cre
 	if len(envelope) == 0 {
 		return nil, notLoggedIn()
 	}
-	now, network := s.cfg.Now(), s.replica.Network()
-	if known, ok := s.sessions.get(envelope); ok && known.Peer == from && known.Network == network && inTime(known, now) {
+	now, network, list := s.cfg.Now(), s.replica.Network(), s.roster.Load()
+	if known, ok := list.sessions.get(envelope); ok && known.Peer == from && known.Network == network && inTime(known, now) {
 		return known, nil
 	}
 	opened, err := credential.OpenSession(envelope, credential.Check{
 		Network: network, Remote: from, Now: now,
-		Trusted: func(id peer.ID) bool { return s.trusted[id] },
+		Trusted: func(id peer.ID) bool { return list.trusted[id] },
 	}, renewing)
 	if err != nil {
 		return nil, err
 	}
 	if inTime(opened, now) {
-		s.sessions.add(envelope, opened)
+		list.sessions.add(envelope, opened)
 	}
 	return opened, nil
 }

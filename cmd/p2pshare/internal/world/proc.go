@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -143,6 +144,9 @@ func (p *Proc) Stop(ctx context.Context) error {
 	p.interrupt()
 	return p.Wait(ctx)
 }
+
+// Hangup sends the process the signal on which a tracker reads its list again.
+func (p *Proc) Hangup() error { return p.cmd.Process.Signal(syscall.SIGHUP) }
 
 // Wait waits for the process to end by itself.
 func (p *Proc) Wait(ctx context.Context) error {

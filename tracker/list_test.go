@@ -1,0 +1,119 @@
+package tracker_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
+)
+
+func hasTrackers(n int) func(*pb.Event) bool {
+	return func(e *pb.Event) bool { return len(e.GetRoster().GetTrackers()) == n }
+}
+
+// A tracker that is added while the others serve catches up, and then is one
+// of them: clients are told of it, and their sessions count there.
+func TestTrackerAdded(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t, 3)
+	all := w.cfg[0].Trackers
+	w.cfg[0].Trackers, w.cfg[1].Trackers = all[:2], all[:2]
+	w.cfg[2].NewNetwork = protocol.NetworkID{}
+	w.start(1, 2)
+	ada := w.client(1).Enter("ada")
+	ada.CreateGroup("g")
+	events := ada.Attach()
+	events.Expect("of the two trackers", hasTrackers(2))
+
+	for n := 1; n <= 2; n++ {
+		if err := w.run[n-1].SetTrackers(all); err != nil {
+			t.Fatal(err)
+		}
+		w.cfg[n-1].Trackers = all
+	}
+	events.Expect("of the third tracker", hasTrackers(3))
+	w.start(3)
+	w.together()
+	list, err := tt.Do(ada.Use(w.at(3)), ada.At().ListGroups, &pb.ListGroupsRequest{})
+	if err != nil || len(list.GetGroups()) != 1 {
+		t.Errorf("groups at the tracker that was added: %v, %v", list, err)
+	}
+	if r, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "h", Nonce: tt.Nonce()}); err != nil ||
+		r.GetStored().GetStoredOn() != 2 || r.GetStored().GetTrackers() != 3 {
+		t.Errorf("CreateGroup = %v, %v, want stored on 2 of 3", r, err)
+	}
+}
+
+// A tracker that is removed is a stranger: it hears nothing more and its
+// signature does not count. What it wrote stays, also after a restart.
+func TestTrackerRemoved(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t, 3)
+	all := w.cfg[0].Trackers
+	w.start(1, 2, 3)
+	w.together()
+	ada, bob := w.client(1).Enter("ada"), w.client(3).Enter("bob")
+	bob.CreateGroup("made at 3")
+	w.until("bob is known everywhere", func() bool {
+		_, err := tt.Do(bob.Use(w.at(1)), bob.At().ListGroups, &pb.ListGroupsRequest{})
+		return err == nil && w.run[0].Status().Groups == 1 && w.run[1].Status().Groups == 1
+	})
+	stream := bob.Attach()
+
+	for n := 1; n <= 2; n++ {
+		if err := w.run[n-1].SetTrackers(all[:2]); err != nil {
+			t.Fatal(err)
+		}
+		w.cfg[n-1].Trackers = all[:2]
+	}
+	wantCode(t, "the stream of a session signed by the removed one", stream.Err(), protocol.CodeBusy)
+	ada.Attach().Expect("of the two that are left", hasTrackers(2))
+	w.until("all know who is left", func() bool {
+		return w.run[0].Status().Connected == 2 && w.run[0].Status().Trackers == 2 && w.run[2].Status().Connected == 1
+	})
+	_, err := tt.Do(bob, bob.At().ListGroups, &pb.ListGroupsRequest{})
+	wantCode(t, "the session signed by the removed one", err, protocol.CodeSession)
+	ada.CreateGroup("made at 1")
+	if n := w.run[2].Status().Groups; n != 1 {
+		t.Errorf("the removed tracker knows %d groups, want 1", n)
+	}
+
+	w.stop(1)
+	w.start(1)
+	if err := bob.Login("bob", tt.Password); err != nil {
+		t.Fatal(err)
+	}
+	list, err := tt.Do(bob, bob.At().ListGroups, &pb.ListGroupsRequest{})
+	if err != nil || len(list.GetGroups()) != 2 {
+		t.Errorf("groups after a restart: %v, %v, want both", list, err)
+	}
+}
+
+// A list that a tracker cannot go on with changes nothing.
+func TestSetTrackersRefuses(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t, 2)
+	w.start(1, 2)
+	w.together()
+	all := w.cfg[0].Trackers
+	changed := func(f func([]roster.Entry) []roster.Entry) []roster.Entry { return f(slices.Clone(all)) }
+	for name, list := range map[string][]roster.Entry{
+		"own line gone":     all[1:],
+		"nothing":           nil,
+		"own line moved":    changed(func(l []roster.Entry) []roster.Entry { l[0].Addr = l[1].Addr; return l }),
+		"own id changed":    changed(func(l []roster.Entry) []roster.Entry { l[0].ID = "x"; return l }),
+		"one without an id": changed(func(l []roster.Entry) []roster.Entry { l[1].ID = ""; return l }),
+	} {
+		wantCode(t, name, w.run[0].SetTrackers(list), protocol.CodeConfig)
+		if s := w.run[0].Status(); s.Trackers != 2 || s.Connected != 2 {
+			t.Errorf("%s: %d of %d trackers connected, want 2 of 2", name, s.Connected, s.Trackers)
+		}
+	}
+	// The order of lines is nobody's name: one that moves up stays who it is.
+	if err := w.run[1].SetTrackers(changed(func(l []roster.Entry) []roster.Entry { return []roster.Entry{l[1], l[0]} })); err != nil {
+		t.Errorf("the same list in another order: %v", err)
+	}
+}
