@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"context"
 	"errors"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
 
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
@@ -18,9 +21,10 @@ import (
 
 // stallHost is a host whose piece streams write so many bytes in all, and
 // then stand still until released: what a test does meanwhile happens in the
-// middle of a transfer for certain.
+// middle of a transfer for certain. With a pace it writes no faster.
 type stallHost struct {
 	libp2phost.Host
+	pace    *rate.Limiter // bytes a second; nil: as fast as it can
 	left    atomic.Int64
 	release chan struct{} // closed: no limit any more
 }
@@ -43,6 +47,11 @@ type stallStream struct {
 }
 
 func (s *stallStream) Write(b []byte) (int, error) {
+	if s.host.pace != nil {
+		if err := s.host.pace.WaitN(context.Background(), len(b)); err != nil {
+			return 0, err
+		}
+	}
 	if s.host.left.Add(-int64(len(b))) < 0 {
 		select {
 		case <-s.host.release:
@@ -81,6 +90,15 @@ func (w *world) stalling(name string) (*client, *stallHost) {
 	h := &stallHost{Host: inner, release: make(chan struct{})}
 	h.left.Store(2 << 20)
 	return w.user(name, node.WithHost(h)), h
+}
+
+// paced is a user whose node sends so many bytes a second.
+func (w *world) paced(name string, bytes int) *client {
+	w.Helper()
+	c, h := w.stalling(name)
+	h.pace = rate.NewLimiter(rate.Limit(bytes), 1<<20)
+	h.left.Store(math.MaxInt64)
+	return c
 }
 
 // running starts a download of 8 MiB from a seeder that has come to a stop.

@@ -48,11 +48,27 @@ func newNetwork(t *testing.T, n int) *network {
 		}
 	})
 	net := &network{World: w, t: t, ctx: ctx}
+	// All at once: one alone would look for the others for 3 s.
 	for number := range n {
 		net.trackers = append(net.trackers, nil)
-		net.startTracker(number + 1)
+		net.begin(number + 1)
+	}
+	for _, p := range net.trackers {
+		if _, err := p.Line(ctx); err != nil {
+			t.Fatalf("%v: %s", err, p.Stderr())
+		}
 	}
 	return net
+}
+
+// begin starts a tracker and does not wait until it serves.
+func (n *network) begin(number int) {
+	n.t.Helper()
+	p, err := n.Begin(n.ctx, number)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.trackers[number-1] = p
 }
 
 func (n *network) startTracker(number int) {

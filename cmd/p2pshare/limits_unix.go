@@ -14,7 +14,8 @@ func noCoreDumps() {
 }
 
 // maxOpenFiles returns how many files this process may have open; ok is false
-// if that is not known.
+// if that is not known. Go raises the soft limit to the hard one, but for
+// one file, when a program starts: what comes back is all that there is.
 func maxOpenFiles() (n uint64, ok bool) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

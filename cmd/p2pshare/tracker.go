@@ -73,6 +73,9 @@ func runTracker(c *cli.Context, std streams) error {
 		return err
 	}
 	cfg.Limits = limits
+	if err := checkOpenFiles(cfg.MaxClients); err != nil {
+		return err
+	}
 
 	// Signals count from here on, so that one during the start is not lost.
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
@@ -92,7 +95,6 @@ func runTracker(c *cli.Context, std streams) error {
 			fmt.Fprintln(std.err, "warning: "+warning(a))
 		}
 	}
-	warnOpenFiles(std, cfg.MaxClients)
 	t, err := tracker.New(cfg)
 	if err != nil {
 		return err
@@ -259,12 +261,16 @@ func warning(a tracker.Activity) string {
 	return protocol.Printable(strings.Join(parts, ": "))
 }
 
-// warnOpenFiles tells when the system lets this process open fewer files than
-// its clients will need: a connection each, some a second one over the other
-// transport, and a hundred for everything else.
-func warnOpenFiles(std streams, clients int) {
+// checkOpenFiles refuses to start where the system lets this process open fewer
+// files than its clients need: a connection each, some a second one while they
+// move from one to another, and a hundred for everything else. Without them the
+// last clients would be kept out for a reason that nobody sees.
+func checkOpenFiles(clients int) error {
 	need := uint64(clients)*3/2 + 100
 	if have, known := maxOpenFiles(); known && have < need {
-		fmt.Fprintf(std.err, "warning: this process may open %d files, %d clients need about %d; raise the limit (ulimit -n) or lower --max-clients\n", have, clients, need)
+		return protocol.Errorf(protocol.CodeConfig,
+			"--max-clients %d needs %d open files, but the system allows this process %d; raise that (ulimit -n %d, or LimitNOFILE= of a service) or lower --max-clients to %d",
+			clients, need, have, need, (max(have, 102)-100)*2/3)
 	}
+	return nil
 }

@@ -84,7 +84,7 @@ func (c *Client) round(ctx context.Context, f func(ctx context.Context, rpc pb.T
 			return q.err()
 		}
 		session := c.currentSession()
-		answered, err := c.attempt(ctx, t, f)
+		answered, err := c.attempt(ctx, t, q, f)
 		switch code := protocol.CodeOf(err); {
 		case err == nil:
 			return nil
@@ -95,7 +95,7 @@ func (c *Client) round(ctx context.Context, f func(ctx context.Context, rpc pb.T
 			log.Infow("call failed, trying another tracker", "tracker", t.address, "err", err)
 			// The stream may have been a left-over of a tracker that has
 			// restarted since: it gets a second try, behind the others.
-			if !again[t] {
+			if !again[t] && !errors.Is(err, errSilent) {
 				again[t] = true
 				q.todo = append(q.todo, t)
 			} else {
@@ -120,19 +120,6 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 var errClosed = protocol.Errorf(protocol.CodeNoTracker, "the client is closing")
-
-// attempt makes the call at one tracker. answered tells whether err is what
-// the tracker said; otherwise it could not be talked to.
-func (c *Client) attempt(ctx context.Context, t *tracker, f func(context.Context, pb.TrackerServiceClient) error) (answered bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerBudget)
-	defer cancel()
-	id, _, _, _ := c.known.identity(t)
-	answered, err = classify(f(ctx, c.rpcOf(t, id)))
-	if answered {
-		c.known.hear(t, c.cfg.Now())
-	}
-	return answered, err
-}
 
 // classify turns the error of a call into one of the project. An error that
 // is no call's is the caller's own, and final.

@@ -35,6 +35,9 @@ const (
 	// answerBudget is how long a connected tracker may take to answer: a login
 	// may wait 5 s for its turn, a change 2 s for a second tracker's disk.
 	answerBudget = 12 * time.Second
+	// doubt is after how long without a word a tracker that owes an answer is
+	// asked whether it is there: one keep-alive late.
+	doubt = 1500 * time.Millisecond
 	// busyBudget is how long a call may go on because trackers ask to be tried
 	// again in a moment, as one does that has not caught up with an account.
 	busyBudget = 5 * time.Second

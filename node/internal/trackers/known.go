@@ -163,6 +163,13 @@ func (k *known) fresh(t *tracker, now time.Time) bool {
 	return t.rpc != nil && now.Sub(t.heard) < protocol.PushSilence
 }
 
+// silent returns for how long nothing was heard of t.
+func (k *known) silent(t *tracker, now time.Time) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return now.Sub(t.heard)
+}
+
 // identity returns what k knows of who t is and where.
 func (k *known) identity(t *tracker) (id peer.ID, pinLine int, addrs []ma.Multiaddr, declined bool) {
 	k.mu.Lock()

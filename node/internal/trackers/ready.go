@@ -26,6 +26,9 @@ type queue struct {
 	fails []failure
 	// ask allows questions to the user.
 	ask bool
+	// early is those that were asked ahead of their turn, and where their
+	// answer comes.
+	early map[*tracker]chan error
 }
 
 type failure struct {
@@ -98,7 +101,9 @@ func (c *Client) ready(ctx context.Context, q *queue) *tracker {
 		t := todo[0]
 		todo = todo[1:]
 		running[t] = true
-		if !c.spawn(func() { results <- failure{t, c.prepare(ctx, t, q.ask)} }) {
+		early := q.early[t]
+		delete(q.early, t)
+		if !c.spawn(func() { results <- failure{t, c.prepared(ctx, t, early, q.ask)} }) {
 			results <- failure{t, net.ErrClosed}
 		}
 	}

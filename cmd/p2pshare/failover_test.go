@@ -1,0 +1,175 @@
+//go:build unix
+
+package main_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/roster"
+)
+
+// giveUp is how long a command may take to find that no tracker is there, and
+// back how long a client may need to work again once one is.
+const (
+	giveUp = 5 * time.Second
+	back   = 10 * time.Second
+)
+
+// freeze lets trackers fall silent with their connections open, and thaws them
+// at the end of the test.
+func (n *network) freeze(trackers ...*world.Proc) {
+	n.t.Helper()
+	for _, p := range trackers {
+		n.t.Cleanup(func() { _ = p.Thaw() })
+		if err := p.Freeze(); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+// holder returns the number of the tracker that holds a client's lease, 0 for none.
+func (n *network) holder(c *world.Client) int {
+	n.t.Helper()
+	var r struct {
+		Trackers []struct {
+			Number int
+			State  string
+		}
+	}
+	if err := c.Do(n.ctx, "trackers", &r); err != nil {
+		n.t.Fatal(err)
+	}
+	for _, t := range r.Trackers {
+		if t.State == "connected" {
+			return t.Number
+		}
+	}
+	return 0
+}
+
+// online returns how many members have the whole of the one file in a group.
+func (n *network) online(c *world.Client, group string) int {
+	var r struct {
+		Files []struct{ Seeders int }
+	}
+	if err := c.Do(n.ctx, "list_files "+group, &r); err != nil || len(r.Files) != 1 {
+		return 0
+	}
+	return r.Files[0].Seeders
+}
+
+// noTracker runs a command that must fail in time, naming all trackers.
+func (n *network) noTracker(c *world.Client, command string) {
+	n.t.Helper()
+	began := time.Now()
+	err := c.Do(n.ctx, command, nil)
+	took := time.Since(began)
+	var e *world.Error
+	if !errors.As(err, &e) || e.Reply.Error.Code != string(protocol.CodeNoTracker) {
+		n.t.Fatalf("%s: got %v, want %s", command, err, protocol.CodeNoTracker)
+	}
+	if took > giveUp {
+		n.t.Errorf("%s: giving up took %v", command, took)
+	}
+	for _, p := range n.addresses() {
+		if !strings.Contains(e.Reply.Error.Message, p) {
+			n.t.Errorf("%s: %q does not name %s", command, e.Reply.Error.Message, p)
+		}
+	}
+	n.t.Logf("%s after %v: %s", command, took.Round(time.Millisecond), e.Reply.Error.Message)
+}
+
+// addresses returns the addresses of the network's trackers as its list has them.
+func (n *network) addresses() []string {
+	n.t.Helper()
+	entries, err := roster.Read(n.Info)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Text)
+	}
+	return out
+}
+
+// TestSilentTracker freezes the tracker that a client uses: nobody closes a
+// connection, and commands and shares go on elsewhere all the same.
+func TestSilentTracker(t *testing.T) {
+	n := newNetwork(t, 3)
+	c := n.users("lab", "ada", "bob")
+	path, _ := n.file("data.bin", 1<<20, 11)
+	n.do(c[0], "upload_file lab "+path)
+	first := n.holder(c[0])
+	n.freeze(n.trackers[first-1])
+	began := time.Now()
+	n.do(c[0], "list_groups")
+	t.Logf("the first command after the freeze took %v", time.Since(began).Round(time.Millisecond))
+	if took := time.Since(began); took > giveUp {
+		t.Errorf("the first command after the freeze took %v", took)
+	}
+	n.within(4*time.Second, "another tracker holds the lease", func() bool {
+		now := n.holder(c[0])
+		return now != 0 && now != first
+	})
+	t.Logf("attached elsewhere %v after the freeze", time.Since(began).Round(time.Millisecond))
+	n.eventually("the share is offered there", func() bool { return n.online(c[1], "lab") == 1 })
+	// The frozen one is cooling down: nothing waits for it.
+	for range 5 {
+		began := time.Now()
+		n.do(c[0], "list_groups")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a command took %v while another tracker was there", took)
+		}
+	}
+}
+
+// TestNoTrackerLeft takes all trackers away, by killing and by freezing them,
+// while a download runs, and brings them back.
+func TestNoTrackerLeft(t *testing.T) {
+	for name, take := range map[string]func(n *network){
+		"killed": func(n *network) {
+			for _, p := range n.trackers {
+				p.Kill()
+			}
+		},
+		"silent": func(n *network) { n.freeze(n.trackers...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t, 2)
+			carol := n.client("carol")
+			c := n.users("lab", "ada", "bob")
+			path, sum := n.file("data.bin", 128<<20, 12)
+			n.do(c[0], "upload_file lab "+path)
+			n.do(c[1], "download_file lab data.bin &")
+			n.within(time.Minute, "the download runs", func() bool { return n.progress(c[1]).Done > 0 })
+			take(n)
+			n.noTracker(c[0], "list_groups") // heard a moment ago
+			n.within(time.Minute, "the download goes on to the end", func() bool {
+				return n.progress(c[1]).State == "complete"
+			})
+			n.wantSHA1(filepath.Join(c[1].Downloads, "data.bin"), sum)
+			n.noTracker(carol, "login carol 'some password'")
+
+			for i, p := range n.trackers {
+				if p.Thaw() != nil {
+					n.begin(i + 1)
+				}
+			}
+			began := time.Now()
+			for _, c := range c {
+				n.within(back-time.Since(began), "a tracker holds the lease", func() bool { return n.holder(c) != 0 })
+			}
+			t.Logf("both clients were back after %v, without a command", time.Since(began).Round(time.Millisecond))
+			n.within(back-time.Since(began), "both are known to have the file", func() bool { return n.online(c[0], "lab") == 2 })
+			t.Logf("and the file known to be at both after %v", time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
