@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -21,6 +20,7 @@ import (
 // The states of a download in the records.
 const (
 	recActive   = "active"
+	recPaused   = "paused"
 	recComplete = "complete"
 	recFailed   = "failed"
 )
@@ -31,20 +31,23 @@ type Download struct {
 	key     fileKey
 	ended   chan struct{} // closed when the transfer has ended, one way or the other
 	find    chan struct{} // more peers are wanted
+	saving  chan struct{} // held, by a value in it, by whoever records it
 
 	mu      sync.Mutex
 	rec     records.Download
-	stop    context.CancelCauseFunc // of the transfer; nil before it runs
+	stop    context.CancelCauseFunc // of the transfer; nil while it does not run
 	revoked error                   // why it must not run (any more)
-	part    *filestore.Partial      // while it grows
-	swarm   *swarm.Swarm
-	latest  swarm.Progress
-	waits   error // what it waits for outside of the swarm
-	before  tally // of swarms that ended
-	result  Result
-	err     error
-	tries   int           // to make the tracker that holds the lease take the offer
-	news    chan struct{} // closed and replaced at each change
+	// cancelled is set when the user wants it to end and be forgotten.
+	cancelled bool
+	part      *filestore.Partial // while it grows
+	swarm     *swarm.Swarm
+	latest    swarm.Progress
+	waits     error // what it waits for outside of the swarm
+	before    tally // of swarms that ended
+	result    Result
+	err       error
+	tries     int           // to make the tracker that holds the lease take the offer
+	news      chan struct{} // closed and replaced at each change
 }
 
 // State is where a download stands.
@@ -91,7 +94,7 @@ type PeerShare struct {
 func newDownload(a *account, r records.Download) *Download {
 	d := &Download{
 		account: a, key: fileKey{r.Group, r.File}, rec: r,
-		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
+		ended: make(chan struct{}), find: make(chan struct{}, 1), saving: make(chan struct{}, 1), news: make(chan struct{}),
 	}
 	switch r.State {
 	case recComplete:
@@ -110,8 +113,11 @@ func (d *Download) resultOf(r records.Download) Result {
 	}
 }
 
-// unfinished reports whether the download is to run.
-func (d *Download) unfinished() bool { return d.record().State == recActive }
+// unfinished reports whether the download is to run, now or when it is resumed.
+func (d *Download) unfinished() bool {
+	state := d.record().State
+	return state == recActive || state == recPaused
+}
 
 func (d *Download) record() records.Download {
 	d.mu.Lock()
@@ -154,7 +160,8 @@ func (d *Download) change(f func()) {
 
 // Download fetches a file of a group; dest is a folder, a new file's path, or
 // "" for the default. The context bounds the look-up; the transfer belongs to
-// the handle. A download of the same file that is under way is returned.
+// the handle. A download of the same file that is under way is returned, and
+// goes on if it was paused.
 // Errors: E_NOT_MEMBER, E_NOT_FOUND, E_TARGET_EXISTS, E_EXISTS, ...
 func (n *Node) Download(ctx context.Context, group, name, dest string) (*Download, error) {
 	a, err := n.current()
@@ -180,7 +187,7 @@ func (a *account) fetch(ctx context.Context, group, name, dest string) (*Downloa
 	n.names.sawGroup(res.GetGroup(), res.GetGroupId())
 	k := fileKey{gid, fid}
 	if d := a.download(k); d != nil && d.unfinished() {
-		return d, nil
+		return d, d.resumeNow()
 	}
 	if path := a.wholeCopy(fid); path != "" {
 		return nil, protocol.Errorf(protocol.CodeExists, "you have this file already: %s", path)
@@ -241,7 +248,7 @@ func (a *account) startDownload(r records.Download) (*Download, error) {
 	a.mu.Lock()
 	old := a.downloads[k]
 	for _, other := range a.downloads {
-		if o := other.record(); other.key != k && o.State == recActive && o.Target.Path() == r.Target.Path() {
+		if o := other.record(); other.key != k && other.unfinished() && o.Target.Path() == r.Target.Path() {
 			a.mu.Unlock()
 			return nil, protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", r.Target.Path())
 		}
@@ -282,12 +289,8 @@ func (a *account) dropOther(old *Download, r records.Download) error {
 	if o.State == recFailed && o.Target == r.Target {
 		return nil
 	}
-	if o.State == recFailed && o.Target.Part != "" {
-		root, err := os.OpenRoot(o.Target.Dir)
-		if err == nil {
-			err = errors.Join(root.Remove(o.Target.Part), root.Close())
-		}
-		if err != nil {
+	if o.State == recFailed {
+		if err := removePart(o.Target); err != nil {
 			log.Infow("cannot remove the partial file of a failed download", "file", o.File, "err", err)
 		}
 	}
@@ -321,6 +324,10 @@ func (d *Download) Progress() Progress {
 		return p
 	}
 	l := d.latest
+	if d.rec.State == recPaused {
+		p.State, p.Done = Paused, l.Done
+		return p
+	}
 	p.Done, p.Rate, p.Peers, p.ETA = l.Done, l.Rate, l.Peers, l.ETA
 	p.Reason, p.Message = l.Reason, l.Message
 	switch {

@@ -42,6 +42,7 @@ type Node struct {
 	trackers *trackers.Client
 	swarms   *swarm.Shared
 	buffers  piece.Buffers // of all downloads
+	incoming *piece.Limit  // of all downloads; nil for none
 	events   bus
 	names    names
 	online   atomic.Bool // a tracker holds the lease of this client
@@ -103,8 +104,11 @@ func (n *Node) open() error {
 	}
 	n.undo = append(n.undo, n.trackers.Close)
 	n.gate = gate.New(n.trackers.Trusted)
-	n.swarms = swarm.NewShared(inFlight, n.cfg.workers)
-	n.server = piece.NewServer(piece.ServerConfig{Host: n.host, Admit: n.admit, Now: n.trackers.Now})
+	n.swarms = swarm.NewShared(n.cfg.budget(), n.cfg.workers)
+	n.incoming = limit(n.cfg.downloadLimit)
+	n.server = piece.NewServer(piece.ServerConfig{
+		Host: n.host, Admit: n.admit, Now: n.trackers.Now, Limit: limit(n.cfg.uploadLimit),
+	})
 	n.undo = append(n.undo, n.server.Close)
 	return n.resume()
 }

@@ -131,6 +131,14 @@ func TestBadRequests(t *testing.T) {
 		}, protocol.CodeLocked},
 		{"no folder", func() error { _, err := node.New(node.WithTrackerEntries(w.entries...)); return err }, protocol.CodeConfig},
 		{"no tracker", func() error { _, err := node.New(node.WithDataDir(t.TempDir())); return err }, protocol.CodeConfig},
+		{"upload limit too low", func() error {
+			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithUploadLimit(1000))
+			return err
+		}, protocol.CodeConfig},
+		{"download limit below zero", func() error {
+			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithDownloadLimit(-1))
+			return err
+		}, protocol.CodeConfig},
 		{"bad address", func() error {
 			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithListen("here"))
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
@@ -15,6 +16,9 @@ import (
 // minWorkers is how many pieces may be verified and written at once however
 // few CPUs there are: they wait for the disk half of the time.
 const minWorkers = 4
+
+// budgetSpan is well below protocol.PieceSilence.
+const budgetSpan = 4 * time.Second
 
 // Option sets one thing of a Node; New validates.
 type Option func(*config)
@@ -31,6 +35,8 @@ type config struct {
 	host      host.Host
 	now       func() time.Time
 	log       func(Event)
+	// Bytes per second, zero for no bound.
+	uploadLimit, downloadLimit int64
 
 	listenAddr ma.Multiaddr // from listen
 }
@@ -63,6 +69,17 @@ func WithDownloadDir(dir string) Option { return func(c *config) { c.downloads =
 // the number of CPUs, at least 4.
 func WithWorkers(n int) Option { return func(c *config) { c.workers = n } }
 
+// WithUploadLimit bounds what this client sends of files, over all transfers, in
+// bytes per second: at least 64 KiB, or 0 for no bound. Bursts are 64 KiB at most.
+func WithUploadLimit(bytesPerSecond int64) Option {
+	return func(c *config) { c.uploadLimit = bytesPerSecond }
+}
+
+// WithDownloadLimit is the same for what this client fetches.
+func WithDownloadLimit(bytesPerSecond int64) Option {
+	return func(c *config) { c.downloadLimit = bytesPerSecond }
+}
+
 // WithHost brings a libp2p host of one's own; it stays the caller's to close.
 func WithHost(h host.Host) Option { return func(c *config) { c.host = h } }
 
@@ -85,6 +102,10 @@ func newConfig(opts []Option) (*config, error) {
 		return nil, protocol.Errorf(protocol.CodeConfig, "WithDataDir: the data folder is missing")
 	case c.workers < 1:
 		return nil, protocol.Errorf(protocol.CodeConfig, "WithWorkers: %d is not a number of workers, at least 1 is needed", c.workers)
+	case c.uploadLimit != 0 && c.uploadLimit < piece.MinLimit:
+		return nil, tooLow("WithUploadLimit", c.uploadLimit)
+	case c.downloadLimit != 0 && c.downloadLimit < piece.MinLimit:
+		return nil, tooLow("WithDownloadLimit", c.downloadLimit)
 	case c.now == nil:
 		return nil, protocol.Errorf(protocol.CodeConfig, "WithClock: the clock is nil")
 	}
@@ -96,6 +117,28 @@ func newConfig(opts []Option) (*config, error) {
 		c.listenAddr = addr
 	}
 	return c, c.readTrackers()
+}
+
+func tooLow(option string, bytesPerSecond int64) error {
+	return protocol.Errorf(protocol.CodeConfig, "%s: %d bytes per second is too low a limit: members take less than %d for a broken connection", option, bytesPerSecond, piece.MinLimit)
+}
+
+// budget is how many bytes of pieces may be under way. Under a limit it is what
+// arrives within budgetSpan: more would only be held back at its senders, who
+// take a piece that does not move for a sign of a broken connection.
+func (c *config) budget() int64 {
+	if c.downloadLimit == 0 {
+		return inFlight
+	}
+	return min(inFlight, int64(budgetSpan.Seconds())*c.downloadLimit)
+}
+
+// limit makes a limit of bytes per second, nil of zero.
+func limit(bytesPerSecond int64) *piece.Limit {
+	if bytesPerSecond == 0 {
+		return nil
+	}
+	return piece.NewLimit(bytesPerSecond)
 }
 
 // readTrackers makes entries of however the trackers were named.

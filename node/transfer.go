@@ -46,40 +46,69 @@ func (t tally) add(p swarm.Progress) tally {
 	return t
 }
 
-// run is the transfer: until the file is whole, the login ends, or it fails.
+// run is the transfer: until the file is whole, the login ends, the user
+// cancels it, or it fails.
 func (d *Download) run() {
 	defer close(d.ended)
+	began := time.Now()
+	if d.record().State == recPaused {
+		done := d.onDisk()
+		d.change(func() { d.latest.Done = done })
+	}
+	err := d.ready()
+	for err == nil {
+		if err = d.stretch(); err == nil {
+			d.over(nil, time.Since(began))
+			return
+		}
+		if errors.Is(err, errPaused) {
+			err = d.ready()
+		}
+	}
+	d.over(err, time.Since(began))
+}
+
+// stretch runs the transfer until it ends or the user pauses it.
+func (d *Download) stretch() error {
 	ctx, stop := context.WithCancelCause(d.account.ctx)
 	defer stop(nil)
-	d.mu.Lock()
-	d.stop = stop
-	if d.revoked != nil {
-		stop(d.revoked)
-	}
-	d.mu.Unlock()
-	began := time.Now()
+	d.begin(stop)
 	err := d.transfer(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
+	if err != nil && d.account.ctx.Err() == nil {
+		d.account.node.trackers.Withdraw(d.key.group, d.key.file)
+	}
+	if errors.Is(err, errPaused) {
+		d.account.closeStreams(d.key)
+	}
+	d.change(func() { d.stop = nil })
+	return err
+}
+
+// over tells how the download ended.
+func (d *Download) over(err error, took time.Duration) {
 	a, n := d.account, d.account.node
 	switch {
 	case err == nil:
 		d.change(func() {
 			total := d.before
 			d.result = d.resultOf(d.rec)
-			d.result.Took, d.result.Wasted, d.result.Peers = time.Since(began), total.wasted, total.peers
+			d.result.Took, d.result.Wasted, d.result.Peers = took, total.wasted, total.peers
 		})
-	case a.ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Cause(a.ctx)):
-		d.change(func() { d.err = err }) // stays active in the records
+	case a.ctx.Err() != nil && errors.Is(err, context.Cause(a.ctx)):
+		d.change(func() { d.err = err }) // stays as it is in the records
+		return
+	case errors.Is(err, errCancelled):
+		d.change(func() { d.err = err })
 		return
 	default:
-		n.trackers.Withdraw(d.key.group, d.key.file)
 		d.change(func() {
 			d.err = err
 			d.rec.State, d.rec.Code, d.rec.Reason = recFailed, protocol.CodeOf(err), err.Error()
 		})
-		if err := n.records.PutDownload(d.record()); err != nil {
+		if err := d.save(); err != nil {
 			log.Errorw("cannot record that a download failed", "file", d.key.file, "err", err)
 		}
 	}
@@ -93,10 +122,8 @@ func (d *Download) run() {
 
 // revoke ends the download because the user is no member of the group any more.
 func (d *Download) revoke(why error) {
-	d.mu.Lock()
-	d.revoked = why
-	stop := d.stop
-	d.mu.Unlock()
+	var stop context.CancelCauseFunc
+	d.change(func() { d.revoked, stop = why, d.stop })
 	if stop != nil {
 		stop(why)
 	}
@@ -218,7 +245,7 @@ func (d *Download) dial(ctx context.Context, m *protocol.Manifest, id peer.ID, s
 	}
 	conn, err := piece.Open(ctx, piece.OpenConfig{
 		Host: h, Peer: id, Manifest: m, File: d.key.file, Ticket: ticket.envelope, Sink: sink,
-		Buffers: &d.account.node.buffers,
+		Buffers: &d.account.node.buffers, Limit: d.account.node.incoming,
 	})
 	if err != nil {
 		return nil, err // not conn: a nil *Conn in a Link is not nil
@@ -250,5 +277,5 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 		log.Infow("the new share is not announced yet", "file", d.key.file, "err", err)
 	}
 	d.change(func() { d.rec.State, d.rec.Path = recComplete, path })
-	return n.records.PutDownload(d.record())
+	return d.save()
 }

@@ -3,16 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/progress"
@@ -37,6 +40,8 @@ func clientCommand(std streams) *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "answer each command with a JSON object on a line"},
 			&cli.BoolFlag{Name: "password-stdin", Usage: "take passwords that are not on a command's line from standard input, a line each"},
 			&cli.IntFlag{Name: "workers", Usage: "pieces fetched, verified and written at once (default: twice the number of CPUs, at least 4)"},
+			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `RATE` of files per second, over all transfers, for example 10MiB"},
+			&cli.StringFlag{Name: "download-limit", Usage: "fetch at most `RATE` per second, over all transfers"},
 			&cli.BoolFlag{Name: "accept-new-trackers", Usage: "trust trackers that are listed without an id, and remember their ids"},
 		},
 		Action:          func(c *cli.Context) error { return runClient(c, std) },
@@ -54,6 +59,8 @@ type clientRun struct {
 	downloads     string
 	commands      []string
 	workers       int
+	upload        int64 // bytes per second, 0 for no bound
+	download      int64 // the same
 	stopAtFirst   bool
 	stay          bool
 	json          bool
@@ -125,6 +132,18 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	if c.IsSet("workers") && r.workers < 1 {
 		return r, protocol.Errorf(protocol.CodeConfig, "--workers %d: at least 1", r.workers)
 	}
+	for _, limit := range []struct {
+		flag string
+		to   *int64
+	}{{"upload-limit", &r.upload}, {"download-limit", &r.download}} {
+		if c.IsSet(limit.flag) {
+			rate, err := parseRate(limit.flag, c.String(limit.flag))
+			if err != nil {
+				return r, err
+			}
+			*limit.to = rate
+		}
+	}
 	if _, err := roster.Read(r.list); err != nil {
 		return r, err // before any folder is made
 	}
@@ -137,6 +156,21 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	}
 	r.interactive = len(r.commands) == 0 && !r.passwordStdin && !r.json && isTerminal(std.in) && isTerminal(std.out)
 	return r, nil
+}
+
+// minRate is the lowest limit that a node takes.
+const minRate = 64 << 10
+
+// parseRate reads bytes per second: 10MiB, 10MiB/s, 500kB.
+func parseRate(flag, text string) (int64, error) {
+	rate, err := humanize.ParseBytes(strings.TrimSuffix(strings.TrimSpace(text), "/s"))
+	if err != nil || rate > math.MaxInt64 {
+		return 0, protocol.Errorf(protocol.CodeConfig, "--%s %s is not a rate; write it like 10MiB", flag, protocol.Quote(text))
+	}
+	if rate < minRate {
+		return 0, protocol.Errorf(protocol.CodeConfig, "--%s %s: at least 64KiB, since members take less for a broken connection", flag, protocol.Quote(text))
+	}
+	return int64(rate), nil
 }
 
 // defaultData is where a client keeps what it must not lose. A port of its own
@@ -176,6 +210,7 @@ func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
 	if r.workers > 0 {
 		opts = append(opts, node.WithWorkers(r.workers))
 	}
+	opts = append(opts, node.WithUploadLimit(r.upload), node.WithDownloadLimit(r.download))
 	switch {
 	case r.acceptNew:
 		opts = append(opts, node.WithConfirm(func(address, id string) bool {

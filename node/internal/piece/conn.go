@@ -29,6 +29,9 @@ type OpenConfig struct {
 	Ticket   []byte
 	// Buffers may be shared by many streams; nil for one of the stream's own.
 	Buffers *Buffers
+	// Limit bounds the pieces that are read, together with other streams; nil
+	// for no bound.
+	Limit *Limit
 	// Sink gets the events, from one goroutine, the first ones maybe before
 	// Open returns. It may block: then nothing more is read from the peer, and
 	// deadlines stand still. It may call the methods of the Conn.

@@ -186,6 +186,9 @@ func (d *download) answered(piece int) bool {
 	return true
 }
 
+// errEnded is never seen outside: the stream has had its end before.
+var errEnded = errors.New("the stream was ended here")
+
 // piece reads the bytes behind a header.
 func (d *download) piece(m *pb.Piece) error {
 	piece := int(m.GetPiece())
@@ -213,10 +216,21 @@ func (d *download) piece(m *pb.Piece) error {
 func (d *download) fill(p []byte, now time.Time) (time.Time, error) {
 	raw := d.reader.Raw()
 	for len(p) > 0 {
-		n, err := raw.Read(p)
+		next := p
+		if d.cfg.Limit != nil {
+			next = p[:min(len(p), limitBurst)]
+		}
+		n, err := raw.Read(next)
 		p = p[n:]
 		now = time.Now()
 		d.pace.moved(now, n)
+		if d.cfg.Limit != nil {
+			d.pace.pause() // that the rest waits is our doing
+			if !d.cfg.Limit.wait(n, d.ended) {
+				return now, errEnded
+			}
+			d.pace.resume(time.Now())
+		}
 		if err != nil && len(p) > 0 {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF

@@ -42,6 +42,8 @@ type ServerConfig struct {
 	Admit func(ctx context.Context, remote peer.ID, ticket []byte, file protocol.FileID) (gate.Grant, Content, error)
 	// Slots bounds pieces being sent at once; default and most is protocol.MaxUploadSlots.
 	Slots int
+	// Limit bounds what is sent; nil for no bound.
+	Limit *Limit
 	// Now is the wall clock; nil for time.Now.
 	Now func() time.Time
 
@@ -81,7 +83,7 @@ func newServer(cfg ServerConfig) *Server {
 	cfg.timing = cfg.timing.orDefaults()
 	s := &Server{
 		cfg:     cfg,
-		turns:   newTurns(cfg.Slots),
+		turns:   newTurns(cfg.Limit.slots(cfg.Slots)),
 		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
 		uploads: map[*upload]struct{}{},
 		perPeer: map[peer.ID]int{},

@@ -130,6 +130,9 @@ func (u *upload) sendPiece(piece int) error {
 			}
 			return fmt.Errorf("read piece %d of the source: %w", piece, err)
 		}
+		if limit := u.server.cfg.Limit; limit != nil && !limit.wait(start+n, u.ended) {
+			return u.cause
+		}
 		if start > 0 {
 			u.pace.begin(time.Now(), true)
 		} else {

@@ -70,6 +70,9 @@ func (s Snapshot) Percent() int {
 // left, or what it waits for.
 func (s Snapshot) Describe(kind Kind) string {
 	text := fmt.Sprintf("%d %%", s.Percent())
+	if s.State == "paused" {
+		return text + ", paused"
+	}
 	if s.Waits() {
 		return text + ", waiting: " + s.why()
 	}

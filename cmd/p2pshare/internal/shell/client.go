@@ -46,6 +46,9 @@ type Client interface {
 type Download interface {
 	Progress() node.Progress
 	Wait(ctx context.Context) (node.Result, error)
+	Pause(ctx context.Context) error
+	Resume() error
+	Cancel(ctx context.Context) error
 }
 
 // ForNode returns the Client that calls n.

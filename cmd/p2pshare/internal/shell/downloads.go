@@ -61,6 +61,9 @@ func wait(ctx context.Context, s *Shell, c call) (result, error) {
 		if chosen = named(slices.Concat(all, s.background), c.arg(0), c.arg(1)); chosen == nil {
 			return result{}, protocol.Errorf(protocol.CodeNotFound, "there is no download of %s in %s", protocol.Quote(c.arg(1)), protocol.Quote(c.arg(0)))
 		}
+		if isPaused(chosen[0]) {
+			return result{}, protocol.Errorf(protocol.CodeBusy, "the download of %s is paused; resume_download lets it go on", protocol.Quote(c.arg(1)))
+		}
 	} else {
 		chosen = slices.Clone(s.background)
 		for _, d := range all {
@@ -68,6 +71,7 @@ func wait(ctx context.Context, s *Shell, c call) (result, error) {
 				chosen = append(chosen, d)
 			}
 		}
+		chosen = slices.DeleteFunc(chosen, isPaused)
 	}
 	var r result
 	var first error
@@ -231,13 +235,25 @@ func showDownloads(_ context.Context, s *Shell, c call) (result, error) {
 	return r, nil
 }
 
+// detail is the columns of show_downloads -v: percent, rate, peers and time
+// left, or percent and what keeps it.
 func detail(p node.Progress) string {
 	switch p.State {
 	case node.Complete:
 		return "100 %"
 	case node.Failed:
-		return fmt.Sprintf("failed: %s (%s)", protocol.Printable(p.Message), p.Reason)
+		return columns(percent(p), fmt.Sprintf("failed: %s (%s)", p.Message, p.Reason))
+	case node.Paused:
+		return columns(percent(p), "paused")
+	case node.Waiting:
+		return columns(percent(p), fmt.Sprintf("waiting: %s (%s)", p.Message, p.Reason))
 	default:
-		return snapshot(p).Describe(progress.Downloading)
+		eta := "time left unknown"
+		if p.ETA > 0 {
+			eta = progress.ETA(p.ETA) + " left"
+		}
+		return columns(percent(p), progress.Rate(p.Rate), fmt.Sprintf("%d peers", p.Peers), eta)
 	}
 }
+
+func percent(p node.Progress) string { return fmt.Sprintf("%d %%", snapshot(p).Percent()) }

@@ -163,6 +163,8 @@ type fakeDownload struct {
 	progress node.Progress
 	result   node.Result
 	err      error
+	steered  []string // what Pause, Resume and Cancel were called
+	refuse   error    // what they answer
 	over     chan struct{}
 	waited   chan struct{} // gets a value for each Wait, if there is room
 }
@@ -212,4 +214,18 @@ func (d *fakeDownload) Wait(ctx context.Context) (node.Result, error) {
 	case <-ctx.Done():
 		return node.Result{}, fmt.Errorf("wait: %w", ctx.Err())
 	}
+}
+
+func (d *fakeDownload) Pause(context.Context) error  { return d.steer("Pause", node.Paused) }
+func (d *fakeDownload) Resume() error                { return d.steer("Resume", node.Downloading) }
+func (d *fakeDownload) Cancel(context.Context) error { return d.steer("Cancel", node.Failed) }
+
+func (d *fakeDownload) steer(what string, to node.State) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.steered = append(d.steered, what)
+	if d.refuse == nil {
+		d.progress.State = to
+	}
+	return d.refuse
 }

@@ -122,9 +122,12 @@ func TestCommands(t *testing.T) {
 				`{"group":"docs","name":"done.bin","state":"complete","reason":"","size":1048576,"done":1048576,"rate":0,"peers":0,"eta":0}]}`, "Downloads",
 		},
 		{
-			"show_downloads -v", "[D] [docs] run.bin\t25 %, 1.0 MiB/s, 2 peers, 3s left\n[D] [docs] w.bin\t0 %, waiting: no member online has it\n" +
-				"[D] [docs] f.bin\tfailed: you were removed (E_REVOKED)\n[C] [docs] done.bin\t100 %\n", "", "Downloads",
+			"show_downloads -v", "[D] [docs] run.bin\t25 %\t1.0 MiB/s\t2 peers\t3s left\n[D] [docs] w.bin\t0 %\twaiting: no member online has it (E_NO_SEEDERS)\n" +
+				"[D] [docs] f.bin\t0 %\tfailed: you were removed (E_REVOKED)\n[C] [docs] done.bin\t100 %\n", "", "Downloads",
 		},
+		{"pause_download DOCS run.bin", "paused run.bin\n", `{"group":"docs","name":"run.bin","state":"paused"}`, "Downloads"},
+		{"resume_download docs run.bin", "resumed run.bin\n", `{"group":"docs","name":"run.bin","state":"downloading"}`, "Downloads"},
+		{"cancel_download docs run.bin", "cancelled run.bin\n", `{"group":"docs","name":"run.bin"}`, "Downloads"},
 		{"wait docs done.bin", "downloaded done.bin\t/down/done.bin\t1048576\tsha1 " + sha112 + "\n", `{"downloads":[` + strings.ReplaceAll(done, "run.bin", "done.bin") + `]}`, "Downloads"},
 		{"trackers", "1\t127.0.0.1:5000\tconnected\n2\t127.0.0.1:7000\tunreachable: connection refused\n", `{"trackers":[{"number":1,"address":"127.0.0.1:5000","state":"connected","reason":""},{"number":2,"address":"127.0.0.1:7000","state":"unreachable","reason":"connection refused"}]}`, ""},
 		{"help whoami", "usage: whoami\ntell who is logged in\n", `{"commands":[{"name":"whoami","args":"","help":"tell who is logged in"}]}`, ""},
@@ -179,7 +182,7 @@ func TestHelpListsEveryCommand(t *testing.T) {
 	}
 	want := strings.Fields(`create_user login logout whoami change_password create_group list_groups join_group list_requests accept_request
 		reject_request list_members remove_member transfer_group leave_group upload_file list_files list_shares stop_share download_file
-		show_downloads wait trackers help quit exit`)
+		show_downloads pause_download resume_download cancel_download wait trackers help quit exit`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
@@ -205,7 +208,7 @@ func TestErrors(t *testing.T) {
 		"&":                               "& stands behind a download_file command",
 		"help frobnicate":                 `unknown command "frobnicate"; "help" lists the commands`,
 		"login ada 'open":                 "the line cannot be read: a quote or backslash is left open",
-		"pause_download docs a":           `unknown command "pause_download"; "help" lists the commands`,
+		"pause_download docs":             "pause_download: 1 arguments; usage: pause_download GROUP NAME",
 		"\x1b[2Jx":                        `unknown command "\u001b[2Jx"; "help" lists the commands`,
 	}
 	for line, want := range usage {
@@ -227,7 +230,7 @@ func TestErrors(t *testing.T) {
 		"create_user ada secret-8", "login ada secret-8", "logout", "change_password old-word new-word", "create_group docs", "list_groups",
 		"join_group docs", "leave_group docs", "list_requests docs", "accept_request docs bob", "reject_request docs bob", "list_members docs",
 		"remove_member docs bob", "transfer_group docs bob", "upload_file docs /", "list_files docs", "list_shares", "stop_share docs a",
-		"download_file docs a", "download_file docs a &", "show_downloads", "wait", "wait docs a",
+		"download_file docs a", "download_file docs a &", "show_downloads", "wait", "wait docs a", "pause_download docs a", "resume_download docs a", "cancel_download docs a",
 	} {
 		t.Run("failing "+line, func(t *testing.T) {
 			r := newRig(true)

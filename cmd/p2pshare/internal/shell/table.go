@@ -77,6 +77,9 @@ func downloadCommands() []*command {
 			counts: []int{0}, passwordAfter: -1, run: showDownloads,
 			flags: func(set *flag.FlagSet, c *call) { set.BoolVar(&c.verbose, "v", false, "") },
 		},
+		plain("pause_download", "GROUP NAME", "stop a download until resume_download, also across restarts", []int{2}, pauseDownload),
+		plain("resume_download", "GROUP NAME", "let a paused download go on", []int{2}, resumeDownload),
+		plain("cancel_download", "GROUP NAME", "end a download and remove its partial data", []int{2}, cancelDownload),
 		{
 			name: "wait", args: "[--timeout DURATION] [GROUP NAME]", help: "wait until that download, or all, ended",
 			counts: []int{0, 2}, passwordAfter: -1, flags: timeout, run: wait,

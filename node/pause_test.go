@@ -1,0 +1,130 @@
+package node_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// partials lists what lies hidden in the client's download folder.
+func (c *client) partials() (names []string) {
+	c.w.Helper()
+	entries, err := os.ReadDir(filepath.Join(c.w.dir, "downloads-"+c.name))
+	c.w.ok(err)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".p2ps-") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func (c *client) only() *node.Download {
+	c.w.Helper()
+	all, err := c.Downloads()
+	c.w.ok(err)
+	if len(all) != 1 {
+		c.w.Fatalf("%d downloads, want 1", len(all))
+	}
+	return all[0]
+}
+
+func TestPauseSurvivesRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, seeding := w.stalling("ada")
+	bob := w.user("bob")
+	w.group("g", ada, bob)
+	d := w.running(ada, bob)
+	w.ok(d.Pause(t.Context()))
+	w.ok(d.Pause(t.Context())) // harmless
+	close(seeding.release)
+	p := d.Progress()
+	if p.State != node.Paused || p.Done == 0 || p.Done == p.Total || p.Rate != 0 || p.Peers != 0 || p.Reason != "" {
+		t.Errorf("got %+v", p)
+	}
+	select {
+	case <-d.Done():
+		t.Error("a paused download has not ended")
+	default:
+	}
+	w.ok(bob.Close())
+
+	bob = w.node("bob")
+	d = bob.only()
+	w.eventually("what is on disk is counted", func() bool { return d.Progress().Done > 0 })
+	if again := d.Progress(); again.State != node.Paused || again.Done > p.Done {
+		t.Errorf("after the restart %+v, before %+v", again, p)
+	}
+	w.ok(d.Resume())
+	w.ok(d.Resume()) // harmless
+	res := bob.finish(d)
+	w.same(res, filepath.Join(w.folder("files"), "big.bin"))
+	w.want(d.Pause(t.Context()), protocol.CodeNotFound)
+	w.want(d.Resume(), protocol.CodeNotFound)
+	w.want(d.Cancel(t.Context()), protocol.CodeNotFound)
+	if left := bob.partials(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestDownloadAgainResumes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, seeding := w.stalling("ada")
+	bob := w.user("bob")
+	w.group("g", ada, bob)
+	d := w.running(ada, bob)
+	w.ok(d.Pause(t.Context()))
+	close(seeding.release)
+	again, err := bob.Download(t.Context(), "g", "big.bin", "")
+	w.ok(err)
+	if again != d {
+		t.Error("a second download of the same file was begun")
+	}
+	w.same(bob.finish(d), filepath.Join(w.folder("files"), "big.bin"))
+}
+
+func TestCancelRemovesPartialData(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		before func(w *world, d *node.Download)
+	}{
+		{"while it runs", func(*world, *node.Download) {}},
+		{"while it is paused", func(w *world, d *node.Download) { w.ok(d.Pause(w.Context())) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1)
+			ada, seeding := w.stalling("ada")
+			bob := w.user("bob")
+			w.group("g", ada, bob)
+			d := w.running(ada, bob)
+			if left := bob.partials(); len(left) != 1 {
+				t.Fatalf("partial files: %v, want one", left)
+			}
+			tt.before(w, d)
+			w.ok(d.Cancel(t.Context()))
+			if left := bob.partials(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			_, err := d.Wait(context.Background())
+			w.want(err, protocol.CodeNotFound)
+			if all, err := bob.Downloads(); err != nil || len(all) > 0 {
+				t.Errorf("downloads %v, %v, want none", all, err)
+			}
+			close(seeding.release)
+			w.same(bob.download("g", "big.bin"), filepath.Join(w.folder("files"), "big.bin"))
+			if shares, err := bob.Shares(); err != nil || len(shares) != 1 {
+				t.Errorf("shares %v, %v", shares, err)
+			}
+		})
+	}
+}
