@@ -120,6 +120,14 @@ func (n *network) do(c *world.Client, command string) {
 	}
 }
 
+// quit ends a client by its own command.
+func (n *network) quit(c *world.Client) {
+	n.t.Helper()
+	if err := errors.Join(c.Write("quit"), c.Wait(n.ctx)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // refuse runs a command that must fail with a code.
 func (n *network) refuse(c *world.Client, command string, want protocol.Code) {
 	n.t.Helper()
@@ -391,9 +399,7 @@ func TestSharesComeBackAfterRestart(t *testing.T) {
 	c := n.users("lab", "ada", "bob")
 	path, sum := n.file("data.bin", 1<<20, 5)
 	n.do(c[0], "upload_file lab "+path)
-	if err := errors.Join(c[0].Write("quit"), c[0].Wait(n.ctx)); err != nil {
-		t.Fatal(err)
-	}
+	n.quit(c[0])
 	n.client("ada")
 	if d := n.download(c[1], "lab", "data.bin"); d.SHA1 != sum {
 		t.Errorf("got %+v", d)

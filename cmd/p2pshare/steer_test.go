@@ -23,9 +23,7 @@ func TestLimitsHoldOverAllTransfers(t *testing.T) {
 				if flags[i] == nil {
 					continue
 				}
-				if err := c[i].Stop(n.ctx); err != nil {
-					t.Fatal(err)
-				}
+				n.quit(c[i])
 				c[i] = n.client(who, flags[i]...)
 			}
 			const each = 2 << 20
@@ -61,9 +59,7 @@ func TestLimitsHoldOverAllTransfers(t *testing.T) {
 func TestPausedThroughKill(t *testing.T) {
 	n := newNetwork(t, 1)
 	c := n.users("lab", "ada", "bob")
-	if err := c[1].Stop(n.ctx); err != nil {
-		t.Fatal(err)
-	}
+	n.quit(c[1])
 	bob := n.client("bob", "--download-limit", "8MiB")
 	path, sum := n.file("data.bin", 32<<20, 3)
 	other, _ := n.file("other.bin", 32<<20, 4)
