@@ -42,7 +42,7 @@ long: build ## what takes too long for every change: big files, many kills
 e2e: ## the binary, as scripts drive it
 	go test -count=1 -timeout $(TIMEOUT) ./cmd/...
 
-bench: ## benchmarks, as text that benchstat reads
+bench: ## benchmarks, as text that benchstat reads; those of the transfer use 3 GiB of TMPDIR
 	go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),5) ./...
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -22,7 +22,7 @@ import (
 // network is a network of real processes that ends with its test.
 type network struct {
 	*world.World
-	t        *testing.T
+	t        testing.TB
 	ctx      context.Context
 	trackers []*world.Proc
 }
@@ -30,7 +30,7 @@ type network struct {
 const password = "correct horse battery"
 
 // newNetwork starts n trackers. The whole test has three minutes.
-func newNetwork(t *testing.T, n int) *network {
+func newNetwork(t testing.TB, n int) *network {
 	t.Helper()
 	bin, err := exec.LookPath("p2pshare")
 	if err != nil {
