@@ -14,6 +14,12 @@ const (
 	badOnce   = 10 * time.Minute
 	badAgain  = 24 * time.Hour
 	badMemory = 24 * time.Hour
+	// unproven bounds the bytes asked of a peer and not verified: what one that
+	// turns bad can waste before it is found out. A peer on probation, after a
+	// bad piece, gets less, so that both times together stay below 8 MiB. One
+	// piece is always allowed, however long.
+	unproven  = 7 << 20
+	probation = 1 << 20
 	// silent keeps a peer away that held requests and did not answer.
 	silent = time.Minute
 )
@@ -23,7 +29,7 @@ type ban struct {
 	peer  Peer
 	until time.Duration
 	bad   int           // bad pieces
-	last  time.Duration // time of the last one
+	last  time.Duration // time of the last one that was counted
 	// offered is what it had when it was sent away for a bad piece; nil is
 	// everything.
 	offered *bitset.BitSet
@@ -58,6 +64,18 @@ func (b *ban) code() protocol.Code {
 	return protocol.CodeBusy
 }
 
+// isBad reports whether the peer sent a bad piece within badMemory.
+func (b *ban) isBad(now time.Duration) bool { return b.bad > 0 && now-b.last < badMemory }
+
+// trust is how many pieces may be asked of a peer and not verified.
+func (s *Scheduler) trust(id Peer) int {
+	bytes := int64(unproven)
+	if b := s.bans.of(id); b != nil && b.isBad(s.now) {
+		bytes = probation
+	}
+	return int(max(1, bytes/s.pieces.length))
+}
+
 // ban sends a peer away. It may have left already.
 func (s *Scheduler) ban(id Peer, code protocol.Code) {
 	b := s.bans.of(id)
@@ -67,8 +85,11 @@ func (s *Scheduler) ban(id Peer, code protocol.Code) {
 	}
 	length := silent
 	if code == protocol.CodeBadData {
+		if b.isBad(s.now) && s.now < b.until {
+			return // one of those that were on their way when it was sent away
+		}
 		length = badOnce
-		if b.bad > 0 && s.now-b.last < badMemory {
+		if b.isBad(s.now) {
 			length = badAgain
 		}
 		b.bad++

@@ -7,3 +7,6 @@ func (s *Scheduler) Window(id Peer) int {
 	}
 	return 0
 }
+
+// IsFull reports whether a connected peer may not be asked for more now.
+func (s *Scheduler) IsFull(id Peer) bool { return s.byID[id] != nil && s.byID[id].full() }

@@ -196,7 +196,7 @@ func (m *model) apply(ev scheduler.Event) {
 		if id, ok := m.author[ev.Piece]; ok {
 			m.verdict(ev.Piece)
 			m.wasted += m.bytes(ev.Piece)
-			m.banned[id] = m.now + 10*time.Minute
+			m.banned[id] = max(m.banned[id], m.now+10*time.Minute)
 			m.drop(id)
 		}
 	case scheduler.PieceUnsaved:
@@ -307,6 +307,15 @@ func (m *model) fetch(e scheduler.Fetch) {
 	if window := m.sched.Window(e.Peer); len(p.asked) > window {
 		m.t.Fatalf("%v makes %d requests in a window of %d", e, len(p.asked), window)
 	}
+	unproven := int64(len(p.asked)) * length
+	for _, author := range m.author {
+		if author == e.Peer {
+			unproven += length
+		}
+	}
+	if unproven > 7<<20 {
+		m.t.Fatalf("%v makes %d bytes of one peer that are not verified", e, unproven)
+	}
 	if m.inFlight > 0 && m.inFlight+m.bytes(e.Piece) > m.budget {
 		m.t.Fatalf("%v makes %d bytes in flight of %d", e, m.inFlight+m.bytes(e.Piece), m.budget)
 	}
@@ -331,7 +340,7 @@ func (m *model) checkRarest(e scheduler.Fetch, p *member) {
 // checkTurn: nobody gets a second request while a peer without any could be asked.
 func (m *model) checkTurn(e scheduler.Fetch) {
 	for _, q := range m.peers {
-		if len(q.asked) > 0 || q.hold > m.now {
+		if len(q.asked) > 0 || q.hold > m.now || m.sched.IsFull(q.id) {
 			continue
 		}
 		for i, has := range q.has {

@@ -32,6 +32,9 @@ type remote struct {
 	pace pace
 	// denied are pieces that it said it had and then did not give, oldest first.
 	denied []denial
+	// checking counts its pieces that are being verified; with those asked for
+	// they are at most trust.
+	checking, trust int
 	// tried is the round of filling in which it could not be given more.
 	tried uint64
 }
@@ -56,6 +59,11 @@ func (p *remote) asked(piece int) *request {
 	return nil
 }
 
+// full reports whether it may not be asked for more now.
+func (p *remote) full() bool {
+	return len(p.out) >= p.pace.window || len(p.out)+p.checking >= p.trust
+}
+
 func (s *Scheduler) joined(ev PeerJoined) {
 	s.left(ev.Peer)
 	if s.refused(ev.Peer) {
@@ -65,7 +73,12 @@ func (s *Scheduler) joined(ev PeerJoined) {
 		b.offered = bitset.New(0) // it gets another chance
 	}
 	n := len(s.pieces.status)
-	p := &remote{id: ev.Peer, count: n, pace: newPace()}
+	p := &remote{id: ev.Peer, count: n, pace: newPace(), trust: s.trust(ev.Peer)}
+	for _, author := range s.authors { // of its last connection
+		if author == p.id {
+			p.checking++
+		}
+	}
 	if !ev.Complete {
 		p.have = fromWire(ev.Bits, n)
 		p.count = int(p.have.Count())

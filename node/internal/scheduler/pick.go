@@ -36,7 +36,7 @@ func (s *Scheduler) fill() {
 		var next *remote
 		useful := false
 		for _, p := range s.peers {
-			if p.tried == s.round || p.hold > s.now || p.interesting == 0 || len(p.out) >= p.pace.window {
+			if p.tried == s.round || p.hold > s.now || p.interesting == 0 || p.full() {
 				continue
 			}
 			useful = useful || p.useful > 0

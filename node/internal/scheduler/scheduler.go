@@ -140,6 +140,7 @@ func (s *Scheduler) received(ev PieceReceived) {
 		s.leaveWanted(ev.Piece, verifying)
 		s.answered(r)
 		s.authors[ev.Piece] = p.id
+		p.checking++
 		s.flights.bytes += size // the buffer stays until the verdict
 		for _, other := range s.flights.byPiece[ev.Piece] {
 			if other.live() {
@@ -177,6 +178,9 @@ func (s *Scheduler) verdict(piece int) (author Peer, ok bool) {
 	author, ok = s.authors[piece]
 	if ok {
 		delete(s.authors, piece)
+		if p := s.byID[author]; p != nil {
+			p.checking--
+		}
 		s.flights.bytes -= s.pieces.bytes(piece)
 	}
 	return author, ok
