@@ -7,6 +7,7 @@ package presence
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -109,6 +110,10 @@ type lease struct {
 	opening uint64    // the version of by's table that opened it
 	order   uint64    // of the opening, among all that were heard of
 	due     time.Time // when it ends, if it is an own one whose stream has ended
+	// unsure is the offers of an own lease that were taken over and that the
+	// client has not repeated; they end at sureBy.
+	unsure map[FileRef]struct{}
+	sureBy time.Time
 }
 
 // New returns an empty table with a fresh epoch.
@@ -135,19 +140,30 @@ func newEpoch() uint64 {
 	return binary.BigEndian.Uint64(b[:]) | 1
 }
 
-// Open begins or takes over the lease of a client of this tracker, keeping its
-// offers if the same user had any here. The token names this opening.
+// Open begins or takes over the lease of a client of this tracker. The offers
+// that the same user had, here or at another tracker, stay for Life, so that
+// nobody is told of a client that moves; by then it has to announce them. The
+// token names this opening.
 func (t *Table) Open(l Lease) (token uint64) {
+	sureBy := t.cfg.Now().Add(t.cfg.Life)
 	e := t.edit()
 	defer e.done()
 	l.Addrs = slices.Clone(l.Addrs)
-	l.Offers = replaceOffers(nil, l.Offers, nil)
-	before := t.own.leases[l.Peer]
+	given := replaceOffers(nil, l.Offers, nil)
+	l.Offers = given
+	before := t.latest(l.Peer)
 	if before != nil && before.User == l.User {
-		l.Offers = replaceOffers(before.Offers, l.Offers, nil)
+		l.Offers = replaceOffers(before.Offers, given, nil)
 	}
 	token = t.own.version + 1
 	e.set(t.own, l, token)
+	now := t.own.leases[l.Peer]
+	now.unsure, now.sureBy = make(map[FileRef]struct{}), sureBy
+	for _, o := range l.Offers {
+		if _, ok := offerOf(given, o.FileRef); !ok {
+			now.unsure[o.FileRef] = struct{}{}
+		}
+	}
 	return token
 }
 
@@ -159,6 +175,9 @@ func (t *Table) Announce(peer string, offer []Offer, withdraw []FileRef, addrs [
 	known := t.own.leases[peer]
 	if known == nil {
 		return false
+	}
+	for _, o := range offer {
+		delete(known.unsure, o.FileRef)
 	}
 	l := known.Lease
 	l.Offers = replaceOffers(l.Offers, offer, withdraw)
@@ -252,8 +271,14 @@ func (t *Table) Sweep() {
 	e := t.edit()
 	defer e.done()
 	for _, l := range t.own.leases {
-		if isDue(l.due) {
+		switch {
+		case isDue(l.due):
 			e.remove(l)
+		case len(l.unsure) > 0 && isDue(l.sureBy):
+			next := l.Lease
+			next.Offers = replaceOffers(next.Offers, nil, slices.Collect(maps.Keys(l.unsure)))
+			l.unsure = nil
+			e.set(t.own, next, l.opening)
 		}
 	}
 	for id, s := range t.others {

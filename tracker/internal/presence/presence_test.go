@@ -195,10 +195,13 @@ func TestLeaseOutlivesItsStream(t *testing.T) {
 	tr.Sweep()
 	wantEqual(t, "seeders", peersOf(tr, 1), []string{"p"})
 
-	// It comes back in time, without saying again what it offers; the end of
-	// the old stream is noticed twice.
+	// It comes back in time, and says again what it offers; the end of the old
+	// stream is noticed twice. Nobody is told of anything.
+	tr.told()
 	second := tr.Open(client("p", 1))
 	tr.Close("p", first)
+	tr.Announce("p", []presence.Offer{whole(1)}, nil, nil)
+	wantEqual(t, "told", tr.told(), nil)
 	tr.clock.pass(time.Hour)
 	tr.Sweep()
 	wantEqual(t, "seeders", peersOf(tr, 1), []string{"p"})
@@ -377,9 +380,39 @@ func TestTheLastOpeningCounts(t *testing.T) {
 
 	// At this tracker itself.
 	a.Open(client("p", 1, part(6)))
-	wantEqual(t, "seeders", peersOf(a, 5), nil)
 	wantEqual(t, "in part here", a.OfferedIncomplete(ref(1, 6)), []string{"p"})
 	wantEqual(t, "in part here", a.OfferedIncomplete(ref(1, 1)), nil)
+}
+
+// A client that moves keeps what it offered, so that nobody has to be told of
+// the move, until it should have announced it anew.
+func TestOffersMoveWithTheClient(t *testing.T) {
+	a, b := newTracker(), newTracker()
+	a.follow(t, "b", b)
+	b.Open(client("p", 1, whole(1), part(2), whole(3)))
+	a.sync(t, "b", b)
+	a.told()
+	a.Open(client("p", 1))
+	wantEqual(t, "told of the move", a.told(), nil)
+	wantEqual(t, "in part here", a.OfferedIncomplete(ref(1, 2)), []string{"p"})
+	a.Announce("p", []presence.Offer{whole(1)}, nil, nil)
+	wantEqual(t, "told of what is repeated", a.told(), nil)
+	a.Announce("p", []presence.Offer{whole(2)}, nil, nil)
+	wantEqual(t, "told of what is new", a.told(), []string{"+1/2 p u1 true [/p]"})
+	a.clock.pass(presence.DefaultLife - 1)
+	a.Sweep()
+	wantEqual(t, "told too early", a.told(), nil)
+	a.clock.pass(1)
+	a.Sweep()
+	wantEqual(t, "told of what was not repeated", a.told(), []string{"-1/3 p u1 true [/p]"})
+	wantEqual(t, "seeders", peersOf(a, 1), []string{"p"})
+	if list := a.Local().GetLeases(); len(list) != 1 || len(list[0].GetOffers()) != 2 {
+		t.Errorf("the others are told of %v", list)
+	}
+
+	// Another user at the same client takes nothing over.
+	a.Open(client("p", 2))
+	wantEqual(t, "seeders", peersOf(a, 1), nil)
 }
 
 func TestTrackerGone(t *testing.T) {
