@@ -40,7 +40,7 @@ func (c *Client) manage() {
 			}
 			continue
 		}
-		q := &queue{todo: c.known.candidates(nil, c.cfg.Now())}
+		q := &queue{todo: c.known.candidates(nil, c.cfg.Now()), patient: true}
 		held := false
 		for !held && c.currentSession() == s {
 			t := c.ready(c.ctx, q)

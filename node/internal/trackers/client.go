@@ -23,21 +23,28 @@ import (
 var log = logging.Logger("p2pshare/trackers")
 
 const (
-	// dialBudget is what one tracker may take to be connected and to say hello.
-	dialBudget = 2 * time.Second
+	// dialBudget is what one tracker may take to be connected and to say hello:
+	// time for one that hundreds of clients come to at once from a dead one.
+	dialBudget = 3 * time.Second
 	// tcpBudget is what of it TCP gets before QUIC is tried.
-	tcpBudget = 1200 * time.Millisecond
+	tcpBudget = 2 * time.Second
 	// stagger is after how long the next tracker is tried beside one that has
 	// not answered; spread over all of them it is at most staggerTotal, so that
 	// the last one has failed within 5 s.
 	stagger      = 600 * time.Millisecond
-	staggerTotal = 2500 * time.Millisecond
+	staggerTotal = 1500 * time.Millisecond
+	// patience takes the place of stagger where nobody waits for an answer: of
+	// hundreds of clients that come from a dead tracker at once to a busy one,
+	// none shall come to two.
+	patience = 2 * time.Second
 	// answerBudget is how long a connected tracker may take to answer: a login
 	// may wait 5 s for its turn, a change 2 s for a second tracker's disk.
 	answerBudget = 12 * time.Second
 	// doubt is after how long without a word a tracker that owes an answer is
 	// asked whether it is there: one keep-alive late.
 	doubt = 1500 * time.Millisecond
+	// signOfLife is how long it may take to that answer.
+	signOfLife = 2 * time.Second
 	// busyBudget is how long a call may go on because trackers ask to be tried
 	// again in a moment, as one does that has not caught up with an account.
 	busyBudget = 5 * time.Second

@@ -26,6 +26,9 @@ type queue struct {
 	fails []failure
 	// ask allows questions to the user.
 	ask bool
+	// patient makes the next one wait longer before it is tried beside one that
+	// has not answered yet.
+	patient bool
 	// early is those that were asked ahead of their turn, and where their
 	// answer comes.
 	early map[*tracker]chan error
@@ -109,6 +112,9 @@ func (c *Client) ready(ctx context.Context, q *queue) *tracker {
 	}
 	start()
 	pace := min(stagger, staggerTotal/time.Duration(len(q.todo)))
+	if q.patient {
+		pace = patience
+	}
 	next := time.NewTicker(pace)
 	defer next.Stop()
 	for len(running) > 0 {

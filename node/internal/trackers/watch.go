@@ -39,7 +39,7 @@ func (c *Client) attempt(ctx context.Context, t *tracker, q *queue, f func(conte
 			return answered, err
 		case <-tick.C:
 			if there == nil && c.known.silent(t, c.cfg.Now()) >= doubt {
-				there = c.ask(calling, t)
+				there = c.ask(calling, t, signOfLife)
 				c.lookAhead(ctx, q)
 			}
 		case err := <-there:
@@ -57,9 +57,13 @@ func (c *Client) attempt(ctx context.Context, t *tracker, q *queue, f func(conte
 }
 
 // ask has a tracker say hello; the channel gets what comes of it.
-func (c *Client) ask(ctx context.Context, t *tracker) chan error {
+func (c *Client) ask(ctx context.Context, t *tracker, limit time.Duration) chan error {
 	answer := make(chan error, 1)
-	if !c.spawn(func() { answer <- c.prepare(ctx, t, false) }) {
+	if !c.spawn(func() {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		answer <- c.prepare(ctx, t, false)
+	}) {
 		answer <- errClosed
 	}
 	return answer
@@ -72,7 +76,7 @@ func (c *Client) lookAhead(ctx context.Context, q *queue) {
 	}
 	for _, t := range q.todo {
 		if id, _, _, _ := c.known.identity(t); id != "" && q.early[t] == nil {
-			q.early[t] = c.ask(ctx, t)
+			q.early[t] = c.ask(ctx, t, dialBudget)
 		}
 	}
 }
