@@ -29,7 +29,7 @@ func (r *Replica) confirmed(ctx context.Context, w written, preferred *link) Sto
 	others := r.links.all()
 	s := Stored{On: 1, Trackers: len(others) + 1, Stamp: w.stamp}
 	if len(w.facts) == 0 {
-		s.On += r.inStep()
+		s.On += r.level(ctx)
 		return s
 	}
 	limit := time.NewTimer(protocol.ConfirmTimeout)
@@ -70,19 +70,6 @@ func candidates(all []*link, preferred *link) []*link {
 		out = append(out, l)
 	}
 	return out
-}
-
-// inStep counts the connected trackers with which an exchange was completed in
-// the last two rounds: what was there before is there too.
-func (r *Replica) inStep() (n int) {
-	for _, l := range r.links.connected() {
-		l.mu.Lock()
-		if time.Since(l.inStep) < 2*r.cfg.Interval {
-			n++
-		}
-		l.mu.Unlock()
-	}
-	return n
 }
 
 // runConfirmer sends what waits for one tracker, one call at a time; what comes

@@ -111,7 +111,7 @@ func (r *Replica) unequal(nodes []catalog.Node) (out []catalog.Node) {
 // node returns our node of a prefix, under the lock of the caller.
 func (r *Replica) node(prefix string) catalog.Node {
 	if prefix == "" {
-		return r.state.cat.Root()
+		return r.rootNode()
 	}
 	for _, n := range r.state.cat.Children(prefix[:len(prefix)-1]) {
 		if n.Prefix == prefix {
@@ -119,6 +119,13 @@ func (r *Replica) node(prefix string) catalog.Node {
 		}
 	}
 	return catalog.Node{Prefix: prefix}
+}
+
+// rootNode is the node of all that is on disk, under the lock of the caller.
+func (r *Replica) rootNode() catalog.Node {
+	n := r.state.cat.Root()
+	n.Digest = r.state.root
+	return n
 }
 
 func (r *Replica) children(ctx context.Context, l *link, prefixes [][]byte) (nodes []catalog.Node, err error) {

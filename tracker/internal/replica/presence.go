@@ -60,14 +60,20 @@ func (l *link) isBehind() bool {
 	return l.behind
 }
 
+// lacksPresence reports whether a hello tells of other leases than are known here.
+func (r *Replica) lacksPresence(l *link, h *pb.SyncHello) bool {
+	if r.cfg.Presence == nil || h.GetPresenceEpoch() == 0 {
+		return false
+	}
+	epoch, version := r.cfg.Presence.Known(l.name)
+	return epoch != h.GetPresenceEpoch() || version < h.GetPresenceVersion()
+}
+
 // pullPresence fetches another tracker's leases if its hello tells of others
 // than are known here.
 func (r *Replica) pullPresence(ctx context.Context, l *link, h *pb.SyncHello) error {
-	if r.cfg.Presence == nil {
-		return nil
-	}
-	epoch, version := r.cfg.Presence.Known(l.name)
-	if h.GetPresenceEpoch() == 0 || epoch == h.GetPresenceEpoch() && version >= h.GetPresenceVersion() && !l.isBehind() {
+	behind := h.GetPresenceEpoch() != 0 && l.isBehind()
+	if !behind && !r.lacksPresence(l, h) {
 		return nil
 	}
 	l.setBehind(false)

@@ -31,11 +31,12 @@ func (r *Replica) runLink(ctx context.Context, l *link) {
 	defer timer.Stop()
 	var last time.Time
 	for {
-		var asked chan struct{}
+		var asked []chan struct{}
 		select {
 		case <-ctx.Done():
 			return
-		case asked = <-l.asks:
+		case first := <-l.asks:
+			asked = l.alsoAsked(first)
 		case <-l.nudges:
 			if wait := gap - time.Since(last); wait > 0 {
 				timer.Reset(wait)
@@ -45,8 +46,8 @@ func (r *Replica) runLink(ctx context.Context, l *link) {
 		}
 		r.attempt(ctx, l)
 		last = time.Now()
-		if asked != nil {
-			close(asked)
+		for _, done := range asked {
+			close(done)
 		}
 		timer.Reset(r.cfg.Interval)
 	}

@@ -109,6 +109,8 @@ type state struct {
 	cat *catalog.Catalog
 	// pending is what is merged but not on disk yet: it is shown to no tracker.
 	pending map[catalog.Key]change
+	// root is the digest of what is on disk: the catalog's without pending.
+	root catalog.Digest
 }
 
 // standing is whether this tracker is part of a network and serves it.
@@ -169,7 +171,7 @@ func (r *Replica) load() error {
 	if err != nil {
 		return err
 	}
-	r.state.cat = cat
+	r.state.cat, r.state.root = cat, cat.Root().Digest
 	return r.findMissing()
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -78,22 +77,7 @@ func (r *Replica) settle() {
 func (r *Replica) tryAll() {
 	ctx, cancel := context.WithTimeout(r.ctx, settleCap)
 	defer cancel()
-	var wg sync.WaitGroup
-	for _, l := range r.links.all() {
-		wg.Go(func() {
-			done := make(chan struct{})
-			select {
-			case l.asks <- done:
-			case <-ctx.Done():
-				return
-			}
-			select {
-			case <-done:
-			case <-ctx.Done():
-			}
-		})
-	}
-	wg.Wait()
+	r.attemptAll(ctx, r.links.all())
 }
 
 // adopt makes id the network of this tracker, on disk first. It is what ends

@@ -13,6 +13,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/wire"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
 const (
@@ -96,11 +97,16 @@ func (r *Replica) hello() *pb.SyncHello {
 	if r.cfg.Presence != nil {
 		h.PresenceEpoch, h.PresenceVersion = r.cfg.Presence.Version()
 	}
-	r.state.mu.RLock()
-	root := r.state.cat.Root().Digest
-	r.state.mu.RUnlock()
+	root := r.storedRoot()
 	h.Root = root[:]
 	return h
+}
+
+// storedRoot is the digest of what is on disk here.
+func (r *Replica) storedRoot() catalog.Digest {
+	r.state.mu.RLock()
+	defer r.state.mu.RUnlock()
+	return r.state.root
 }
 
 // heard notes what a hello tells, which has been under way for delay: a tracker

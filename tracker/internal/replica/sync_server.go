@@ -140,7 +140,8 @@ func (r *Replica) answer(ctx context.Context, l *link, req *pb.SyncRequest, out 
 }
 
 // answerDigests tells the children of nodes, or the root. Asking for the root
-// begins a round: if the caller's root differs, there may be news there too.
+// begins a round: if the caller's root differs, or its presence, there is news
+// there too.
 func (r *Replica) answerDigests(l *link, h *pb.SyncHello, q *pb.GetDigests, out *replies) error {
 	if err := checkPrefixes(q.GetPrefixes()); err != nil {
 		return err
@@ -151,13 +152,13 @@ func (r *Replica) answerDigests(l *link, h *pb.SyncHello, q *pb.GetDigests, out 
 	var nodes []catalog.Node
 	r.View(func(c *catalog.Catalog) {
 		if len(q.GetPrefixes()) == 0 {
-			nodes = append(nodes, c.Root())
+			nodes = append(nodes, r.rootNode())
 		}
 		for _, p := range q.GetPrefixes() {
 			nodes = append(nodes, c.Children(string(p))...)
 		}
 	})
-	if len(q.GetPrefixes()) == 0 && (string(h.GetRoot()) != string(nodes[0].Digest[:]) || !l.isConnected()) {
+	if len(q.GetPrefixes()) == 0 && (string(h.GetRoot()) != string(nodes[0].Digest[:]) || !l.isConnected() || r.lacksPresence(l, h)) {
 		l.nudge()
 	}
 	digests := &pb.Digests{}

@@ -188,6 +188,9 @@ func (w *writer) apply(jobs []*job) *txn {
 		}
 	}
 	s.pending = t.last
+	if t.batch.Empty() {
+		s.root = s.cat.Root().Digest // what has expired left the digests
+	}
 	return t
 }
 
@@ -195,7 +198,7 @@ func (w *writer) apply(jobs []*job) *txn {
 func (w *writer) settle(t *txn) []catalog.Fact {
 	s := &w.r.state
 	s.mu.Lock()
-	s.pending = nil
+	s.pending, s.root = nil, s.cat.Root().Digest
 	var facts, own []catalog.Fact
 	for i, k := range t.changed {
 		if t.last[k].at != i {
@@ -232,7 +235,7 @@ func (w *writer) heal() {
 		}
 		s := &w.r.state
 		s.mu.Lock()
-		s.cat, s.pending = cat, nil
+		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
 		s.mu.Unlock()
 		w.stale = false
 		return // the store has its next chance at the next tick
