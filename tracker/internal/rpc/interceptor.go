@@ -96,13 +96,10 @@ func (s *Server) begin(ctx context.Context, procedure string, header http.Header
 	if err != nil {
 		return c, notLoggedIn()
 	}
-	if err := s.authenticate(c, envelope); err != nil {
+	if err := s.authenticate(ctx, c, envelope); err != nil {
 		return c, err
 	}
 	c.note.User = c.user.Name
-	if err := s.cfg.Limits.Allow(auth.LimitCalls, c.user.ID.String()); err != nil {
-		return c, err
-	}
 	if c.rule.change {
 		if err := s.cfg.Limits.Allow(auth.LimitOps, c.user.ID.String()); err != nil {
 			return c, err

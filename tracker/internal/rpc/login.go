@@ -27,6 +27,8 @@ func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest
 	if s.cfg.Limits.Allow(auth.LimitLoginsTotal, "") != nil {
 		return nil, protocol.Errorf(protocol.CodeBusy, "the tracker is busy with logins; try again in a moment")
 	}
+	// An account or a password that was made at another tracker a moment ago counts.
+	s.replica.CatchUp(ctx)
 	u, err := s.nameHolder(req.Msg)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest
 		Network: s.replica.Network(), User: u.ID, ID: protocol.NewSessionID(), Peer: c.remote.id,
 		Resets: verifier.Resets, Changes: verifier.Changes, Verifier: verifier.Stamp,
 	}
-	envelope, err := s.issuer.Session(session)
+	envelope, err := s.issue(session)
 	if err != nil {
 		return nil, err
 	}

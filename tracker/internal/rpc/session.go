@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"cmp"
+	"context"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
@@ -37,38 +39,57 @@ func (c *sessionCache) add(envelope []byte, s *credential.Session) {
 	c.checked.Add(string(envelope), s)
 }
 
-// openSession checks all that an envelope says by itself. The session it
-// returns is shared and must not be changed.
-func (s *Server) openSession(envelope []byte, from peer.ID, renewing bool) (*credential.Session, error) {
+// openSession checks all that an envelope says by itself, and tells whether it
+// is the first time that this tracker sees it. The session it returns is shared
+// and must not be changed.
+func (s *Server) openSession(envelope []byte, from peer.ID, renewing bool) (opened *credential.Session, isNew bool, err error) {
 	if len(envelope) == 0 {
-		return nil, notLoggedIn()
+		return nil, false, notLoggedIn()
 	}
 	now, network, list := s.cfg.Now(), s.replica.Network(), s.roster.Load()
 	if known, ok := list.sessions.get(envelope); ok && known.Peer == from && known.Network == network && inTime(known, now) {
-		return known, nil
+		return known, false, nil
 	}
-	opened, err := credential.OpenSession(envelope, credential.Check{
+	opened, err = credential.OpenSession(envelope, credential.Check{
 		Network: network, Remote: from, Now: now,
 		Trusted: func(id peer.ID) bool { return list.trusted[id] },
 	}, renewing)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if inTime(opened, now) {
 		list.sessions.add(envelope, opened)
 	}
-	return opened, nil
+	return opened, true, nil
+}
+
+// issue signs a session, which must not be changed any more, and knows it from
+// then on.
+func (s *Server) issue(session *credential.Session) (envelope []byte, err error) {
+	if envelope, err = s.issuer.Session(session); err != nil {
+		return nil, err
+	}
+	s.roster.Load().sessions.add(envelope, session)
+	return envelope, nil
 }
 
 func inTime(s *credential.Session, now time.Time) bool {
 	return !now.After(s.Expires.Add(protocol.CredentialSkew)) && !s.Issued.After(now.Add(protocol.CredentialSkew))
 }
 
-// authenticate sets session and user of c, if the session counts.
-func (s *Server) authenticate(c *call, envelope []byte) error {
-	session, err := s.openSession(envelope, c.remote.id, c.rule.renew)
+// authenticate sets session and user of c, if the session counts. Whoever shows
+// one for the first time may come from another tracker, and is to find here what
+// was done there.
+func (s *Server) authenticate(ctx context.Context, c *call, envelope []byte) error {
+	session, isNew, err := s.openSession(envelope, c.remote.id, c.rule.renew)
 	if err != nil {
 		return err
+	}
+	if err := s.cfg.Limits.Allow(auth.LimitCalls, session.User.String()); err != nil {
+		return err
+	}
+	if isNew {
+		s.replica.CatchUp(ctx)
 	}
 	s.replica.View(func(cat *catalog.Catalog) {
 		if c.user, err = liveSession(cat, session); err != nil && protocol.CodeOf(err) == protocol.CodeSession && c.rule.ended {
@@ -87,8 +108,8 @@ func (s *Server) authenticate(c *call, envelope []byte) error {
 func liveSession(c *catalog.Catalog, s *credential.Session) (catalog.User, error) {
 	u, ok := c.User(s.User)
 	if !ok {
-		// A tracker of the list has signed it, so the account exists: the news has
-		// not come here yet.
+		// A tracker of the list has signed it, so the account exists, at none of
+		// the trackers that can be reached from here.
 		return u, &protocol.Error{
 			Code: protocol.CodeBusy, RetryAfter: time.Second,
 			Msg: "this tracker has not caught up with your account yet",

@@ -15,7 +15,7 @@ import (
 func (s *Server) Renew(ctx context.Context, _ *connect.Request[pb.RenewRequest]) (*connect.Response[pb.LoginResponse], error) {
 	c := callOf(ctx)
 	fresh := *c.session
-	envelope, err := s.issuer.Session(&fresh)
+	envelope, err := s.issue(&fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (s *Server) ChangePassword(ctx context.Context, req *connect.Request[pb.Cha
 	if err != nil {
 		return nil, err
 	}
-	envelope, err := s.issuer.Session(fresh)
+	envelope, err := s.issue(fresh)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -24,6 +25,8 @@ import (
 // world is one tracker over a store in memory, on loopback.
 type world struct {
 	t       *testing.T
+	key     crypto.PrivKey
+	host    libp2phost.Host
 	info    peer.AddrInfo
 	server  *rpc.Server
 	replica *replica.Replica
@@ -37,6 +40,8 @@ type options struct {
 	limits map[string]string
 	closed bool // registration
 	now    func() time.Time
+	// interval is the pace of exchange among several trackers.
+	interval time.Duration
 }
 
 // cheapHashes keep tests from spending their time on Argon2id.
@@ -44,7 +49,42 @@ func cheapHashes() auth.HasherOptions {
 	return auth.HasherOptions{Params: auth.Params{Memory: 64, Time: 1, Threads: 1}}
 }
 
-func newWorld(t *testing.T, o options) *world {
+func newWorld(t *testing.T, o options) *world { return newWorlds(t, 1, o)[0] }
+
+// newWorlds are the trackers of one network. If there are several, no gossip
+// reaches any of them: what one learns of another it has asked for, or was
+// asked to store.
+func newWorlds(t *testing.T, n int, o options) []*world {
+	t.Helper()
+	worlds, roster := make([]*world, n), make([]peer.AddrInfo, n)
+	for i := range worlds {
+		worlds[i] = newHost(t)
+		roster[i] = worlds[i].info
+	}
+	for _, w := range worlds {
+		w.open(o, roster)
+		if n > 1 {
+			w.host.RemoveStreamHandler(protocol.GossipProtocol)
+		}
+	}
+	for _, w := range worlds {
+		w.replica.SetRoster(roster)
+	}
+	deadline, tick := time.After(trackertest.Timeout), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
+	for _, w := range worlds {
+		for len(w.replica.Connected()) < n-1 {
+			select {
+			case <-deadline:
+				t.Fatal("the trackers do not meet")
+			case <-tick.C:
+			}
+		}
+	}
+	return worlds
+}
+
+func newHost(t *testing.T) *world {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
@@ -59,7 +99,13 @@ func newWorld(t *testing.T, o options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	w := &world{t: t, info: peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}}
+	return &world{t: t, key: key, host: h, info: peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}}
+}
+
+// open begins to serve.
+func (w *world) open(o options, roster []peer.AddrInfo) {
+	t := w.t
+	t.Helper()
 	if o.now == nil {
 		o.now = time.Now
 	}
@@ -69,12 +115,12 @@ func newWorld(t *testing.T, o options) *world {
 	}
 	table := presence.New(presence.Config{Now: time.Now, OnChange: func(c []presence.Change) { w.server.OffersChanged(c) }})
 	w.server = rpc.New(rpc.Config{
-		Host: h, Key: key, Roster: []peer.AddrInfo{w.info}, Presence: table, Hasher: auth.NewHasher(cheapHashes()),
+		Host: w.host, Key: w.key, Roster: roster, Presence: table, Hasher: auth.NewHasher(cheapHashes()),
 		Limits: limits, MaxClients: 100, MinPassword: 8, RegistrationClosed: o.closed, Log: w.note, Now: o.now,
 	})
 	db := store.NewMem()
 	w.replica, err = replica.Open(replica.Config{
-		Host: h, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: table,
+		Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: table, Interval: o.interval,
 		OnChange: w.server.FactsChanged, OnPeer: w.server.TrackerChanged,
 	})
 	if err != nil {
@@ -96,7 +142,6 @@ func newWorld(t *testing.T, o options) *world {
 	case <-time.After(trackertest.Timeout):
 		t.Fatal("the tracker does not get ready")
 	}
-	return w
 }
 
 func (w *world) note(a rpc.Activity) {
