@@ -46,10 +46,18 @@ func (t tally) add(p swarm.Progress) tally {
 	return t
 }
 
-// run is the transfer: until the file is whole, the login ends, the user
-// cancels it, or it fails.
+// run is the transfer, and after it the check of what it left on disk.
 func (d *Download) run() {
-	defer close(d.ended)
+	d.fetchAll()
+	close(d.ended)
+	if d.record().State == recComplete {
+		d.check()
+	}
+}
+
+// fetchAll is the transfer: until the file is whole, the login ends, the user
+// cancels it, or it fails.
+func (d *Download) fetchAll() {
 	began := time.Now()
 	if d.record().State == recPaused {
 		done := d.onDisk()
@@ -149,7 +157,7 @@ func (d *Download) transfer(ctx context.Context) error {
 		if err := d.fetch(ctx, part); err != nil {
 			return err
 		}
-		path, stamp, bad, err := part.Finish(ctx)
+		path, stamp, missing, err := part.Finish(ctx)
 		switch {
 		case protocol.CodeOf(err) == protocol.CodeDiskFull:
 			if err := d.pause(ctx, err); err != nil {
@@ -157,8 +165,8 @@ func (d *Download) transfer(ctx context.Context) error {
 			}
 		case err != nil:
 			return err
-		case len(bad) > 0:
-			log.Infow("pieces on disk are wrong, fetching them again", "file", d.key.file, "count", len(bad))
+		case len(missing) > 0:
+			log.Infow("pieces were lost before they reached the disk, fetching them again", "file", d.key.file, "count", len(missing))
 		default:
 			return d.complete(ctx, path, stamp, part.Manifest())
 		}

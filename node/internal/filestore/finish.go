@@ -19,13 +19,12 @@ const (
 	claimPrefix = "p2pshare: the file of this name is about to be moved here from "
 )
 
-// Finish syncs, checks the SHA-1 of the whole file on disk, links it into
-// place without replacing anything, syncs the folder. bad lists pieces that
-// are not what was written, or not here yet (they are missing; fetch them and
-// call Finish again). Finished is finished: repeating it returns the same.
-// Errors: E_TARGET_EXISTS, E_DISK_FULL, E_BAD_MANIFEST when all pieces are good
-// and the whole is not, E_STATE.
-func (p *Partial) Finish(ctx context.Context) (path string, stamp Stamp, bad []int, err error) {
+// Finish syncs, links the file into place without replacing anything, syncs the
+// folder. missing lists pieces that are not here (yet): fetch them and call
+// Finish again. Finished is finished: repeating it returns the same. What came
+// of the writes, CheckFinished tells.
+// Errors: E_TARGET_EXISTS, E_DISK_FULL, E_STATE.
+func (p *Partial) Finish(ctx context.Context) (path string, stamp Stamp, missing []int, err error) {
 	if err := p.enter(); err != nil {
 		return "", Stamp{}, nil, err
 	}
@@ -36,9 +35,15 @@ func (p *Partial) Finish(ctx context.Context) (path string, stamp Stamp, bad []i
 		return "", Stamp{}, nil, ctx.Err()
 	}
 	defer func() { <-p.finishing }()
+	if ctx.Err() != nil {
+		return "", Stamp{}, nil, ctx.Err()
+	}
 	if !p.placed {
-		if bad, err = p.check(ctx); bad != nil || err != nil {
-			return "", Stamp{}, bad, LocalFault(err, "checking", p.partPath())
+		if err = p.sync.flush(); err != nil {
+			return "", Stamp{}, nil, LocalFault(err, "writing", p.partPath())
+		}
+		if missing = p.pieces.missing(); len(missing) > 0 {
+			return "", Stamp{}, missing, nil
 		}
 		if err = p.place(); err != nil {
 			return "", Stamp{}, nil, LocalFault(err, "moving the finished download to", p.target.Path())
@@ -52,43 +57,6 @@ func (p *Partial) Finish(ctx context.Context) (path string, stamp Stamp, bad []i
 		return "", Stamp{}, nil, LocalFault(err, "reading", p.target.Path())
 	}
 	return p.target.Path(), stamp, nil, nil
-}
-
-// check makes all pieces durable and compares the whole file with the
-// manifest. bad are the pieces to be fetched again.
-func (p *Partial) check(ctx context.Context) (bad []int, err error) {
-	if err := p.sync.flush(); err != nil {
-		return nil, err
-	}
-	if bad := p.pieces.missing(); len(bad) > 0 {
-		return bad, nil
-	}
-	sum, err := wholeSHA1(ctx, p.data, p.manifest.Size)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err == nil && sum == p.manifest.SHA1 {
-		return nil, nil
-	}
-	good, ctxErr := recheck(ctx, p.data, p.manifest, allPieces(p.manifest))
-	if ctxErr != nil {
-		return nil, ctxErr
-	}
-	for i := range p.manifest.Pieces {
-		if !good.has(i) {
-			bad = append(bad, i)
-		}
-	}
-	switch {
-	case len(bad) > 0:
-		log.Errorw("pieces on disk are not what was written", "file", p.manifest.ID(), "piece", bad[0], "count", len(bad), "err", err)
-		p.pieces.remove(bad...)
-		return bad, p.sync.flush()
-	case err != nil:
-		return nil, err
-	default:
-		return nil, protocol.Errorf(protocol.CodeBadManifest, "the description of this file contradicts itself: every piece is right and the whole has sha1 %s, not %s", sum, p.manifest.SHA1)
-	}
 }
 
 // place gives the file its final name and mode, and replaces nothing.

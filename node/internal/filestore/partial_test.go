@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -240,53 +239,103 @@ func TestFinishTellsWhatIsMissing(t *testing.T) {
 	check(t, p.Close())
 }
 
-// What changed on disk behind our back is found, told, and fetched again.
-func TestFinishRepairs(t *testing.T) {
-	content := random(40*1024, 1)
-	m := describe("a", content, 1024)
-	to := target(t, t.TempDir(), "a", m)
-	j := &journal{}
+// finished fetches content and finishes it.
+func finished(t *testing.T, m *protocol.Manifest, content []byte) (filestore.Target, *journal) {
+	t.Helper()
+	to, j := target(t, t.TempDir(), "a", m), &journal{}
 	p := openPartial(t, to, m, j)
 	writeMissing(t, p, content)
-	f, err := os.OpenFile(filepath.Join(to.Dir, to.Part), os.O_WRONLY, 0)
+	finish(t, p, to, content)
+	check(t, p.Close())
+	return to, j
+}
+
+func TestCheckFinishedFindsNothing(t *testing.T) {
+	for _, size := range []int{0, 1, 5 * 1024} {
+		content := random(size, 1)
+		m := describe("a", content, 1024)
+		to, j := finished(t, m, content)
+		if bad, err := filestore.CheckFinished(t.Context(), to, m, j); err != nil || bad != nil {
+			t.Errorf("%d bytes: CheckFinished = %v, %v, want nothing", size, bad, err)
+		}
+	}
+}
+
+// What changed on disk behind our back is found, told, and fetched again.
+func TestCheckFinishedTakesBack(t *testing.T) {
+	content := random(40*1024, 1)
+	m := describe("a", content, 1024)
+	to, j := finished(t, m, content)
+	f, err := os.OpenFile(to.Path(), os.O_WRONLY, 0)
 	check(t, err)
 	for _, off := range []int64{0, 7*1024 + 5, 39 * 1024} {
 		_, err = f.WriteAt([]byte{^content[off]}, off)
 		check(t, err)
 	}
 	check(t, f.Close())
-	_, _, bad, err := p.Finish(t.Context())
+	bad, err := filestore.CheckFinished(t.Context(), to, m, j)
 	if err != nil || !slices.Equal(bad, []int{0, 7, 39}) {
-		t.Fatalf("Finish = %v, %v, want 0 7 39", bad, err)
+		t.Fatalf("CheckFinished = %v, %v, want 0 7 39", bad, err)
 	}
 	if _, err := os.Lstat(to.Path()); !os.IsNotExist(err) {
-		t.Errorf("a wrong file got its name: %v", err)
+		t.Errorf("a wrong file kept its name: %v", err)
 	}
-	check(t, haveIsTrue(p, content))
 	bits, err := j.Load()
 	if err != nil || hasBit(bits, 0) || hasBit(bits, 7) || hasBit(bits, 39) || !hasBit(bits, 1) {
 		t.Errorf("journal = %x, %v, want 0, 7 and 39 gone", bits, err)
 	}
+	p := openPartial(t, to, m, j)
+	check(t, haveIsTrue(p, content))
 	write(t, p, content, bad...)
 	finish(t, p, to, content)
 	check(t, p.Close())
+	if bad, err := filestore.CheckFinished(t.Context(), to, m, j); err != nil || bad != nil {
+		t.Errorf("CheckFinished of the repaired file = %v, %v", bad, err)
+	}
 }
 
-func TestFinishOfManifestThatContradictsItself(t *testing.T) {
+// The user may do with a finished file as he likes, also while it is checked.
+func TestCheckFinishedLeavesTheUsersFilesAlone(t *testing.T) {
+	content := random(5*1024, 1)
+	m := describe("a", content, 1024)
+	tests := []struct {
+		name string
+		do   func(to filestore.Target) error
+	}{
+		{"gone", func(to filestore.Target) error { return os.Remove(to.Path()) }},
+		{"another size", func(to filestore.Target) error { return os.WriteFile(to.Path(), []byte("mine"), 0o600) }},
+		{"a folder", func(to filestore.Target) error {
+			return errors.Join(os.Remove(to.Path()), os.Mkdir(to.Path(), 0o700))
+		}},
+		{"a link", func(to filestore.Target) error {
+			return errors.Join(os.Rename(to.Path(), to.Path()+"2"), os.Symlink("a2", to.Path()))
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			to, j := finished(t, m, content)
+			check(t, tt.do(to))
+			bad, err := filestore.CheckFinished(t.Context(), to, m, j)
+			wantCode(t, "CheckFinished", err, protocol.CodeNotFound)
+			if bad != nil {
+				t.Errorf("bad = %v", bad)
+			}
+			if left := partials(t, to.Dir); len(left) > 0 {
+				t.Errorf("it made %q", left)
+			}
+		})
+	}
+}
+
+func TestCheckFinishedOfManifestThatContradictsItself(t *testing.T) {
 	content := random(5*1024, 1)
 	m := describe("a", content, 1024)
 	m.SHA1[3] ^= 1
-	to := target(t, t.TempDir(), "a", m)
-	p := openPartial(t, to, m, &journal{})
-	defer p.Close()
-	writeMissing(t, p, content)
-	_, _, bad, err := p.Finish(t.Context())
-	wantCode(t, "Finish", err, protocol.CodeBadManifest)
+	to, j := finished(t, m, content)
+	bad, err := filestore.CheckFinished(t.Context(), to, m, j)
+	wantCode(t, "CheckFinished", err, protocol.CodeBadManifest)
 	if len(bad) > 0 {
 		t.Errorf("bad = %v", bad)
-	}
-	if _, err := os.Lstat(to.Path()); !os.IsNotExist(err) {
-		t.Errorf("the file got its name: %v", err)
 	}
 }
 

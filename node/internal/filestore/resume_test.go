@@ -223,7 +223,7 @@ func (w *crashWorld) finish(t *rapid.T) {
 }
 
 // A partial file that was altered where the journal vouches for it is found out
-// at the end at the latest, and repaired.
+// after the end at the latest, and repaired.
 func TestAlteredBehindTheJournal(t *testing.T) {
 	content := random(8*1024, 1)
 	m := describe("a", content, 1024)
@@ -238,10 +238,15 @@ func TestAlteredBehindTheJournal(t *testing.T) {
 	b[5000] ^= 1
 	check(t, os.WriteFile(path, b, 0o600))
 	p = openPartial(t, to, m, j)
-	_, _, bad, err := p.Finish(t.Context())
-	if err != nil || !slices.Equal(bad, []int{4}) {
-		t.Fatalf("Finish = %v, %v, want piece 4", bad, err)
+	if _, _, missing, err := p.Finish(t.Context()); err != nil || missing != nil {
+		t.Fatalf("Finish = %v, %v", missing, err)
 	}
+	check(t, p.Close())
+	bad, err := filestore.CheckFinished(t.Context(), to, m, j)
+	if err != nil || !slices.Equal(bad, []int{4}) {
+		t.Fatalf("CheckFinished = %v, %v, want piece 4", bad, err)
+	}
+	p = openPartial(t, to, m, j)
 	write(t, p, content, 4)
 	finish(t, p, to, content)
 	check(t, p.Close())
