@@ -29,13 +29,15 @@ const (
 // file to file, and in turns with it the same work over plain TCP: read, send,
 // SHA-1 and BLAKE3 of each piece, fallocate, write (bench_plain_test.go). Ours
 // ends when download_file has answered: it includes finding the file and its
-// members, connecting, and checking the whole file on disk. The metrics of more
+// members, and connecting. The check of the whole file on disk, for which
+// download_file does not wait, is waited for and told apart. The metrics of more
 // than one round (-benchtime 5x) are medians:
 //
 //	MB/s, plain-MB/s   bytes of all copies by the time of the last one
 //	ratio              of the two
 //	cpu-s/GiB, plain-… CPU seconds of all senders and receivers, user and system
 //	cpu-ratio          of the two
+//	check-cpu-s/GiB    CPU seconds after that, until nobody does anything
 //	peak-MiB           the most RssAnon+RssShmem of a downloader
 //	late-MB/s          over the long wire: from two seconds after the first byte
 //
@@ -63,6 +65,7 @@ type scenario struct {
 type figures struct {
 	took time.Duration
 	cpu  time.Duration
+	rest time.Duration // of CPU, after the answers
 	late float64 // bytes per second after rampUp, over the long wire
 }
 
@@ -179,7 +182,22 @@ func (x *bench) ours() figures {
 	if x.wire != nil {
 		f.late = x.wire.rateAfter(rampUp, x.size)
 	}
+	f.rest = x.idle(procs) - before - f.cpu
 	return f
+}
+
+// idle waits until the processes have nothing to do for a while, and returns
+// what they have used so far.
+func (x *bench) idle(procs []*world.Proc) (used time.Duration) {
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		before := x.cpu(procs)
+		<-tick.C
+		if used = x.cpu(procs); used <= before+20*time.Millisecond {
+			return used
+		}
+	}
 }
 
 // cpu returns what processes have used so far, user and system.
@@ -281,6 +299,7 @@ func (x *bench) report(ours, plain []figures) {
 	metric("ratio", median(ours, rate)/median(plain, rate))
 	metric("cpu-s/GiB", median(ours, cpu))
 	metric("plain-cpu-s/GiB", median(plain, cpu))
+	metric("check-cpu-s/GiB", median(ours, func(f figures) float64 { return f.rest.Seconds() / (bytes / (1 << 30)) }))
 	metric("cpu-ratio", median(ours, cpu)/median(plain, cpu))
 	if x.delay > 0 {
 		metric("late-MB/s", median(ours, late))
