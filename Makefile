@@ -30,6 +30,9 @@ build: ## the binary, as bin/p2pshare
 demo: build ## two trackers, three clients, a real kill: on this machine, in a temporary folder
 	bin/p2pshare demo
 
+lan-demo: build ## a network across hosts: network namespaces of this machine; needs root and iproute2
+	examples/lan/run.sh bin/p2pshare
+
 test: ## all tests
 	go test -timeout $(TIMEOUT) ./...
 
@@ -93,4 +96,4 @@ check: verify lint race e2e cross ## what CI runs
 clean: ## remove bin and profiles
 	rm -rf bin coverage.out
 
-.PHONY: help build demo test race long e2e bench fuzz cover cross fmt lint generate verify vuln check clean
+.PHONY: help build demo lan-demo test race long e2e bench fuzz cover cross fmt lint generate verify vuln check clean

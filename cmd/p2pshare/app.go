@@ -44,7 +44,7 @@ func newApp(std streams) *cli.App {
 		Reader:    std.in,
 		Writer:    std.out,
 		ErrWriter: std.err,
-		Commands:  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std)},
+		Commands:  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std), compareCommand(std)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("unknown command %q; the commands are tracker, client and demo", c.Args().First())
