@@ -200,7 +200,7 @@ func (w *world) distribute(ctx context.Context, n int, central bool) (took time.
 	if err != nil {
 		return 0, 0, err
 	}
-	self := w.server.ID().String()
+	self := w.server.ID()
 	for _, r := range results {
 		for _, p := range r.Peers {
 			if p.Peer == self {
