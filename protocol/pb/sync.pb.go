@@ -1327,14 +1327,18 @@ func (*GetPresence) Descriptor() ([]byte, []int) {
 // Lease is what one client online offers. Peer addresses go to trackers and to
 // members of the same groups only.
 type Lease struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PeerId        string                 `protobuf:"bytes,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
-	UserId        []byte                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	SessionId     []byte                 `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Addrs         []string               `protobuf:"bytes,4,rep,name=addrs,proto3" json:"addrs,omitempty"`
-	Offers        []*Offer               `protobuf:"bytes,5,rep,name=offers,proto3" json:"offers,omitempty"`
-	Gone          bool                   `protobuf:"varint,6,opt,name=gone,proto3" json:"gone,omitempty"`
-	Version       uint64                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"` // of the table of the tracker that holds the lease
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PeerId    string                 `protobuf:"bytes,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	UserId    []byte                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	SessionId []byte                 `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Addrs     []string               `protobuf:"bytes,4,rep,name=addrs,proto3" json:"addrs,omitempty"`
+	Offers    []*Offer               `protobuf:"bytes,5,rep,name=offers,proto3" json:"offers,omitempty"`
+	Gone      bool                   `protobuf:"varint,6,opt,name=gone,proto3" json:"gone,omitempty"`
+	Version   uint64                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"` // of the table of the tracker that holds the lease
+	// In a delta: offers holds only those that are new or changed, withdrawn
+	// those that ended, and the others stay.
+	Partial       bool     `protobuf:"varint,8,opt,name=partial,proto3" json:"partial,omitempty"`
+	Withdrawn     []*Offer `protobuf:"bytes,9,rep,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1416,6 +1420,20 @@ func (x *Lease) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *Lease) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *Lease) GetWithdrawn() []*Offer {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return nil
 }
 
 // PresenceList in a reply: consecutive leases of one peer are parts of one
@@ -1554,7 +1572,7 @@ type PresenceDelta struct {
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`    // version before
 	To            uint64                 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`        // version after
-	Leases        []*Lease               `protobuf:"bytes,4,rep,name=leases,proto3" json:"leases,omitempty"` // with offers replaced as a whole
+	Leases        []*Lease               `protobuf:"bytes,4,rep,name=leases,proto3" json:"leases,omitempty"` // in order: one lease may come as several parts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1700,7 +1718,7 @@ const file_protocol_pb_sync_proto_rawDesc = "" +
 	"\x04Blob\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\r\n" +
-	"\vGetPresence\"\xc8\x01\n" +
+	"\vGetPresence\"\x94\x02\n" +
 	"\x05Lease\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\tR\x06peerId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\fR\x06userId\x12\x1d\n" +
@@ -1709,7 +1727,9 @@ const file_protocol_pb_sync_proto_rawDesc = "" +
 	"\x05addrs\x18\x04 \x03(\tR\x05addrs\x12*\n" +
 	"\x06offers\x18\x05 \x03(\v2\x12.p2pshare.v1.OfferR\x06offers\x12\x12\n" +
 	"\x04gone\x18\x06 \x01(\bR\x04gone\x12\x18\n" +
-	"\aversion\x18\a \x01(\x04R\aversion\"j\n" +
+	"\aversion\x18\a \x01(\x04R\aversion\x12\x18\n" +
+	"\apartial\x18\b \x01(\bR\apartial\x120\n" +
+	"\twithdrawn\x18\t \x03(\v2\x12.p2pshare.v1.OfferR\twithdrawn\"j\n" +
 	"\fPresenceList\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12*\n" +
@@ -1796,16 +1816,17 @@ var file_protocol_pb_sync_proto_depIdxs = []int32{
 	0,  // 23: p2pshare.v1.Facts.facts:type_name -> p2pshare.v1.Fact
 	0,  // 24: p2pshare.v1.StoreFacts.facts:type_name -> p2pshare.v1.Fact
 	27, // 25: p2pshare.v1.Lease.offers:type_name -> p2pshare.v1.Offer
-	21, // 26: p2pshare.v1.PresenceList.leases:type_name -> p2pshare.v1.Lease
-	0,  // 27: p2pshare.v1.Gossip.facts:type_name -> p2pshare.v1.Fact
-	1,  // 28: p2pshare.v1.Gossip.withheld:type_name -> p2pshare.v1.FactID
-	24, // 29: p2pshare.v1.Gossip.presence:type_name -> p2pshare.v1.PresenceDelta
-	21, // 30: p2pshare.v1.PresenceDelta.leases:type_name -> p2pshare.v1.Lease
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	27, // 26: p2pshare.v1.Lease.withdrawn:type_name -> p2pshare.v1.Offer
+	21, // 27: p2pshare.v1.PresenceList.leases:type_name -> p2pshare.v1.Lease
+	0,  // 28: p2pshare.v1.Gossip.facts:type_name -> p2pshare.v1.Fact
+	1,  // 29: p2pshare.v1.Gossip.withheld:type_name -> p2pshare.v1.FactID
+	24, // 30: p2pshare.v1.Gossip.presence:type_name -> p2pshare.v1.PresenceDelta
+	21, // 31: p2pshare.v1.PresenceDelta.leases:type_name -> p2pshare.v1.Lease
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_protocol_pb_sync_proto_init() }

@@ -5,20 +5,22 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
 )
 
 // edit is one change of the table, made under its lock. It remembers how
 // things were, so that what has changed can be told when it is done.
 type edit struct {
 	t      *Table
-	before map[string]Lease    // of the peers touched, what counted; Peer is "" where nothing did
-	own    map[string]struct{} // peers whose own lease has changed
+	before map[string]Lease  // of the peers touched, what counted; Peer is "" where nothing did
+	own    map[string]*Lease // peers whose own lease has changed, and how it was; nil: there was none
 }
 
 // edit locks the table. The caller calls done.
 func (t *Table) edit() *edit {
 	t.mu.Lock()
-	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]struct{})}
+	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]*Lease)}
 }
 
 // latest returns the lease of a peer that was opened last, nil if there is none.
@@ -33,8 +35,12 @@ func (t *Table) latest(peer string) *lease {
 }
 
 func (e *edit) touch(by *source, peer string) {
-	if by == e.t.own {
-		e.own[peer] = struct{}{}
+	if _, ok := e.own[peer]; !ok && by == e.t.own {
+		e.own[peer] = nil
+		if l := by.leases[peer]; l != nil {
+			was := l.Lease
+			e.own[peer] = &was
+		}
 	}
 	if _, ok := e.before[peer]; ok {
 		return
@@ -78,28 +84,70 @@ func (e *edit) remove(l *lease) {
 	}
 }
 
-// list puts a lease under the files that it offers.
-func (t *Table) list(l *lease) {
-	for _, o := range l.Offers {
-		under := t.offers[o.FileRef]
-		if under == nil {
-			under = make(map[*lease]struct{})
-			t.offers[o.FileRef] = under
-		}
-		under[l] = struct{}{}
+// under returns who offers a file; put it back with tidy.
+func (t *Table) under(f FileRef) *offered {
+	o := t.offers[f]
+	if o == nil {
+		o = &offered{complete: map[*lease]struct{}{}, partial: map[*lease]struct{}{}, users: map[protocol.UserID]int{}}
+		t.offers[f] = o
+	}
+	return o
+}
+
+// tidy forgets a file that nobody offers any more.
+func (t *Table) tidy(f FileRef, o *offered) {
+	if len(o.complete)+len(o.partial)+len(o.users) == 0 {
+		delete(t.offers, f)
 	}
 }
 
-// unlist takes a lease from the files that it offers but will not any more.
+func (o *offered) side(complete bool) map[*lease]struct{} {
+	if complete {
+		return o.complete
+	}
+	return o.partial
+}
+
+// list puts a lease under the files that it offers.
+func (t *Table) list(l *lease) {
+	for _, o := range l.Offers {
+		t.under(o.FileRef).side(o.Complete)[l] = struct{}{}
+	}
+}
+
+// unlist takes a lease from the files that it offers but will not, or not in
+// the same way, any more.
 func (t *Table) unlist(l *lease, next []Offer) {
 	for _, o := range l.Offers {
-		if _, stays := offerOf(next, o.FileRef); stays {
+		if after, stays := offerOf(next, o.FileRef); stays && after == o {
 			continue
 		}
-		under := t.offers[o.FileRef]
-		delete(under, l)
-		if len(under) == 0 {
-			delete(t.offers, o.FileRef)
+		under := t.under(o.FileRef)
+		delete(under.side(o.Complete), l)
+		t.tidy(o.FileRef, under)
+	}
+}
+
+// count notes that what counts for a peer was one lease and is another.
+func (t *Table) count(was, is Lease) {
+	add := func(u protocol.UserID, o Offer, n int) {
+		if !o.Complete {
+			return
+		}
+		under := t.under(o.FileRef)
+		if under.users[u] += n; under.users[u] == 0 {
+			delete(under.users, u)
+		}
+		t.tidy(o.FileRef, under)
+	}
+	for _, o := range is.Offers {
+		if before, had := offerOf(was.Offers, o.FileRef); !had || before != o || was.User != is.User {
+			add(is.User, o, 1)
+		}
+	}
+	for _, o := range was.Offers {
+		if after, has := offerOf(is.Offers, o.FileRef); !has || after != o || was.User != is.User {
+			add(was.User, o, -1)
 		}
 	}
 }
@@ -113,6 +161,7 @@ func (e *edit) done() {
 		if l := t.latest(peer); l != nil {
 			is = l.Lease
 		}
+		t.count(was, is)
 		changes = append(changes, diff(was, is)...)
 	}
 	if len(changes) > 0 && t.cfg.OnChange != nil {

@@ -10,17 +10,32 @@ import (
 // maxText bounds peer IDs and addresses of other trackers' clients, in bytes.
 const maxText = 512
 
-// encode copies what may be overwritten behind the lock; slices of a lease are not.
+// encode leaves out the offers. It copies what may be overwritten behind the
+// lock; slices of a lease are not.
 func (l *lease) encode() *pb.Lease {
 	user, session := l.User, l.Session
-	offers := make([]*pb.Offer, len(l.Offers))
-	for i, o := range l.Offers {
-		offers[i] = &pb.Offer{GroupId: o.Group[:], FileId: o.File[:], Complete: o.Complete}
+	return &pb.Lease{PeerId: l.Peer, UserId: user[:], SessionId: session[:], Addrs: l.Addrs, Version: l.opening}
+}
+
+func encodeOffers(offers []Offer) []*pb.Offer {
+	out := make([]*pb.Offer, len(offers))
+	for i, o := range offers {
+		out[i] = &pb.Offer{GroupId: o.Group[:], FileId: o.File[:], Complete: o.Complete}
 	}
-	return &pb.Lease{
-		PeerId: l.Peer, UserId: user[:], SessionId: session[:],
-		Addrs: l.Addrs, Offers: offers, Version: l.opening,
+	return out
+}
+
+func decodeOffers(in []*pb.Offer) ([]Offer, bool) {
+	out := make([]Offer, len(in))
+	for i, o := range in {
+		group, err1 := protocol.IDFromBytes[protocol.GroupID](o.GetGroupId())
+		file, err2 := protocol.IDFromBytes[protocol.FileID](o.GetFileId())
+		if err1 != nil || err2 != nil {
+			return nil, false
+		}
+		out[i] = Offer{FileRef: FileRef{Group: group, File: file}, Complete: o.GetComplete()}
 	}
+	return out, true
 }
 
 // decode checks a lease that another tracker tells of.
@@ -36,14 +51,9 @@ func decode(in *pb.Lease) (Lease, bool) {
 			return Lease{}, false
 		}
 	}
-	offers := make([]Offer, len(in.GetOffers()))
-	for i, o := range in.GetOffers() {
-		group, err1 := protocol.IDFromBytes[protocol.GroupID](o.GetGroupId())
-		file, err2 := protocol.IDFromBytes[protocol.FileID](o.GetFileId())
-		if err1 != nil || err2 != nil {
-			return Lease{}, false
-		}
-		offers[i] = Offer{FileRef: FileRef{Group: group, File: file}, Complete: o.GetComplete()}
+	offers, ok := decodeOffers(in.GetOffers())
+	if !ok {
+		return Lease{}, false
 	}
 	return Lease{
 		Peer: in.GetPeerId(), User: user, Session: session,

@@ -87,7 +87,7 @@ type Table struct {
 	own    *source
 	others map[string]*source // by tracker
 	peers  map[string][]*lease
-	offers map[FileRef]map[*lease]struct{}
+	offers map[FileRef]*offered
 	opened uint64 // openings heard of, to order them
 
 	outbox   []notice
@@ -100,6 +100,13 @@ type source struct {
 	epoch, version uint64
 	leases         map[string]*lease
 	due            time.Time // when all of them end; zero: not due
+}
+
+// offered is who offers a file.
+type offered struct {
+	complete, partial map[*lease]struct{}
+	// users counts, for each user, the leases that count and have the whole file.
+	users map[protocol.UserID]int
 }
 
 // lease is a Lease as one tracker told of it. Its slices are never modified but
@@ -129,7 +136,7 @@ func New(cfg Config) *Table {
 		own:    &source{epoch: newEpoch(), leases: make(map[string]*lease)},
 		others: make(map[string]*source),
 		peers:  make(map[string][]*lease),
-		offers: make(map[FileRef]map[*lease]struct{}),
+		offers: make(map[FileRef]*offered),
 	}
 }
 

@@ -238,8 +238,8 @@ func TestDropWhere(t *testing.T) {
 	if n := tr.Online(); n != 3 {
 		t.Errorf("%d online, want 3", n)
 	}
-	if ds := tr.spread(); len(ds) != 1 || len(ds[0].GetLeases()) != 1 || len(ds[0].GetLeases()[0].GetOffers()) != 1 {
-		t.Errorf("spread %v, want the own lease with one offer", ds)
+	if ds := tr.spread(); len(ds) != 1 || len(ds[0].GetLeases()) != 1 || len(ds[0].GetLeases()[0].GetWithdrawn()) != 1 {
+		t.Errorf("spread %v, want that one offer of the own lease has ended", ds)
 	}
 
 	tr.DropWhere(func(l presence.Lease, _ presence.Offer) bool { return l.Session == protocol.SessionID{2} })
@@ -462,7 +462,7 @@ func TestDeltasFitIntoGossip(t *testing.T) {
 	}
 	a.sync(t, "b", b)
 	// All of them change at once: 300 leases of 1 KiB.
-	b.DropWhere(func(_ presence.Lease, o presence.Offer) bool { return o.File == protocol.FileID{7} })
+	b.DropWhere(func(_ presence.Lease, o presence.Offer) bool { return o.File[0] > 0 })
 	ds := b.spread()
 	if len(ds) < 6 {
 		t.Errorf("%d deltas, want several", len(ds))
@@ -481,6 +481,58 @@ func TestDeltasFitIntoGossip(t *testing.T) {
 	}
 	if got, want := a.Online(), clients; got != want {
 		t.Errorf("%d online, want %d", got, want)
+	}
+}
+
+// A change of one offer costs the same whatever the client offers besides, and
+// whoever offers more than one delta holds is spread all the same.
+func TestDeltasHoldWhatChanged(t *testing.T) {
+	a, b := newTracker(), newTracker()
+	a.follow(t, "b", b)
+	wide := func(i int) presence.Offer {
+		o := presence.Offer{FileRef: ref(1, 0), Complete: true}
+		o.File[1], o.File[2] = byte(i), byte(i>>8)
+		return o
+	}
+	const offers = 5_000
+	l := client("p", 1)
+	for i := range offers {
+		l.Offers = append(l.Offers, wide(i))
+	}
+	b.Open(l)
+	for _, d := range b.spread() {
+		if n := proto.Size(&pb.Gossip{NetworkId: make([]byte, 16), Presence: d}); n > 48<<10 {
+			t.Errorf("a delta takes %d bytes", n)
+		}
+		if !a.ApplyDelta("b", d) {
+			t.Fatal("deltas do not follow each other")
+		}
+	}
+	wantKnown(t, a, "b", b)
+	if n := len(a.Local().GetLeases()); n != 0 {
+		t.Errorf("%d own leases", n)
+	}
+	count := func() (n int) {
+		for i := range offers {
+			n += a.Complete(wide(i).FileRef)
+		}
+		return n
+	}
+	if got := count(); got != offers {
+		t.Errorf("%d offers have come, want %d", got, offers)
+	}
+	b.Announce("p", []presence.Offer{part(2)}, []presence.FileRef{wide(0).FileRef, wide(1).FileRef}, nil)
+	ds := b.spread()
+	if len(ds) != 1 || proto.Size(ds[0]) > 300 {
+		t.Errorf("%d deltas of %d bytes for three offers", len(ds), proto.Size(ds[0]))
+	}
+	if !a.ApplyDelta("b", ds[0]) || count() != offers-2 || len(a.Seeders(ref(1, 2), 10)) != 1 {
+		t.Errorf("behind the change: %d offers", count())
+	}
+	fresh := newTracker()
+	fresh.Apply("b", b.Local())
+	if got, want := fresh.Complete(wide(7).FileRef), 1; got != want {
+		t.Errorf("%d have file 7 by the whole list, want %d", got, want)
 	}
 }
 

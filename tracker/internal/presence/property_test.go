@@ -67,6 +67,15 @@ func TestChangesTellAll(t *testing.T) {
 			here.mu.Unlock()
 			n := 0
 			for f := byte(1); f <= 3; f++ {
+				users := map[protocol.UserID]bool{}
+				for _, s := range here.Seeders(ref(1, f), 10) {
+					if s.Complete {
+						users[s.User] = true
+					}
+				}
+				if got := here.Complete(ref(1, f)); got != len(users) {
+					rt.Fatalf("file %d: %d users have it, want %d", f, got, len(users))
+				}
 				for _, s := range here.Seeders(ref(1, f), 10) {
 					n++
 					if h, ok := heard[at{f, s.Peer}]; !ok || h.User != s.User || h.Complete != s.Complete || fmt.Sprint(h.Addrs) != fmt.Sprint(s.Addrs) {

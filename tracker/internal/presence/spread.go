@@ -21,11 +21,14 @@ type notice struct {
 	delta   *pb.PresenceDelta
 }
 
+// offersInPart is how many offers a lease in a delta has at most: 28 KiB of
+// them. What is more follows in parts.
+const offersInPart = 500
+
 // publish counts the version up for the own leases that have changed, and puts
-// deltas of them into the outbox. Offers travel as a whole, so a lease that is
-// longer than a delta should be goes alone; whoever spreads it may leave it to
-// the exchange of whole lists, which the version sees to. Called with t.mu held.
-func (t *Table) publish(peers map[string]struct{}) {
+// deltas of them into the outbox: what has changed, not the whole of a lease
+// that the others know. Called with t.mu held.
+func (t *Table) publish(changed map[string]*Lease) {
 	var full []*pb.Lease
 	size := 0
 	flush := func() {
@@ -39,18 +42,55 @@ func (t *Table) publish(peers map[string]struct{}) {
 		}
 		full, size = nil, 0
 	}
-	for _, peer := range slices.Sorted(maps.Keys(peers)) {
-		l := &pb.Lease{PeerId: peer, Gone: true, Version: t.own.version + 1}
-		if known := t.own.leases[peer]; known != nil {
-			l = known.encode()
+	for _, peer := range slices.Sorted(maps.Keys(changed)) {
+		for _, l := range t.parts(peer, changed[peer]) {
+			n := proto.Size(l) + 8 // its tag and length
+			if size+n > deltaBytes || len(full) == protocol.MaxElements {
+				flush()
+			}
+			full, size = append(full, l), size+n
 		}
-		n := proto.Size(l) + 8 // its tag and length
-		if size+n > deltaBytes || len(full) == protocol.MaxElements {
-			flush()
-		}
-		full, size = append(full, l), size+n
 	}
 	flush()
+}
+
+// parts returns what the others need to know of an own lease that was as given.
+func (t *Table) parts(peer string, was *Lease) []*pb.Lease {
+	now := t.own.leases[peer]
+	if now == nil {
+		return []*pb.Lease{{PeerId: peer, Gone: true, Version: t.own.version + 1}}
+	}
+	offers, withdrawn := now.Offers, []Offer(nil)
+	if was != nil {
+		offers, withdrawn = change(was.Offers, now.Offers)
+	}
+	var out []*pb.Lease
+	for first := true; first || len(offers)+len(withdrawn) > 0; first = false {
+		part := now.encode()
+		part.Partial = was != nil || !first
+		var n int
+		n = min(len(offers), offersInPart)
+		part.Offers, offers = encodeOffers(offers[:n]), offers[n:]
+		n = min(len(withdrawn), offersInPart-n)
+		part.Withdrawn, withdrawn = encodeOffers(withdrawn[:n]), withdrawn[n:]
+		out = append(out, part)
+	}
+	return out
+}
+
+// change returns the offers that are new or not as they were, and those that ended.
+func change(was, is []Offer) (offers, withdrawn []Offer) {
+	for _, o := range is {
+		if before, had := offerOf(was, o.FileRef); !had || before != o {
+			offers = append(offers, o)
+		}
+	}
+	for _, o := range was {
+		if _, has := offerOf(is, o.FileRef); !has {
+			withdrawn = append(withdrawn, o)
+		}
+	}
+	return offers, withdrawn
 }
 
 // emit calls back what is in the outbox, in order, until it is empty. What the
@@ -82,7 +122,10 @@ func (t *Table) Local() *pb.PresenceList {
 	defer t.mu.Unlock()
 	list := &pb.PresenceList{Epoch: t.own.epoch, Version: t.own.version}
 	for _, peer := range slices.Sorted(maps.Keys(t.own.leases)) {
-		list.Leases = append(list.Leases, t.own.leases[peer].encode())
+		l := t.own.leases[peer]
+		whole := l.encode()
+		whole.Offers = encodeOffers(l.Offers)
+		list.Leases = append(list.Leases, whole)
 	}
 	return list
 }
@@ -184,7 +227,23 @@ func (e *edit) take(s *source, l *pb.Lease) {
 		}
 		return
 	}
-	if next, ok := decode(l); ok {
-		e.set(s, next, l.GetVersion())
+	next, ok := decode(l)
+	if !ok {
+		return
 	}
+	if l.GetPartial() {
+		if known == nil {
+			return // part of one that was left out
+		}
+		withdrawn, ok := decodeOffers(l.GetWithdrawn())
+		if !ok {
+			return
+		}
+		refs := make([]FileRef, len(withdrawn))
+		for i, o := range withdrawn {
+			refs[i] = o.FileRef
+		}
+		next.Offers = replaceOffers(known.Offers, next.Offers, refs)
+	}
+	e.set(s, next, l.GetVersion())
 }

@@ -1,62 +1,56 @@
 package presence
 
-import (
-	"math/rand/v2"
-
-	"github.com/p2pshare/p2pshare/protocol"
-)
-
-// offering calls f for each lease that counts and offers the file. Called with t.mu held.
-func (t *Table) offering(f FileRef, visit func(*lease, Offer)) {
-	for l := range t.offers[f] {
-		if t.latest(l.Peer) == l {
-			o, _ := offerOf(l.Offers, f)
-			visit(l, o)
-		}
-	}
-}
+import "math/rand/v2"
 
 // Seeders returns at most limit clients that offer the file, complete ones
-// first, those alike in random order, so that not all downloaders are sent to
-// the same ones.
+// first, those alike by chance and in random order, so that not all downloaders
+// are sent to the same ones.
 func (t *Table) Seeders(f FileRef, limit int) []Seeder {
-	var complete, partial []Seeder
+	var all []Seeder
 	t.mu.Lock()
-	t.offering(f, func(l *lease, o Offer) {
-		if o.Complete {
-			complete = append(complete, l.seeder(o))
-		} else {
-			partial = append(partial, l.seeder(o))
+	defer t.mu.Unlock()
+	o := t.offers[f]
+	if o == nil {
+		return nil
+	}
+	for _, side := range []map[*lease]struct{}{o.complete, o.partial} {
+		first := len(all)
+		for l := range side { // from a random one on
+			if len(all) >= limit {
+				break
+			}
+			if t.latest(l.Peer) == l {
+				offer, _ := offerOf(l.Offers, f)
+				all = append(all, l.seeder(offer))
+			}
 		}
-	})
-	t.mu.Unlock()
-	for _, list := range [][]Seeder{complete, partial} {
+		list := all[first:]
 		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
-	all := append(complete, partial...)
-	return all[:min(len(all), max(limit, 0))]
+	return all
 }
 
 // Complete counts the users online that have the whole file.
 func (t *Table) Complete(f FileRef) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	users := make(map[protocol.UserID]struct{})
-	t.offering(f, func(l *lease, o Offer) {
-		if o.Complete {
-			users[l.User] = struct{}{}
-		}
-	})
-	return len(users)
+	if o := t.offers[f]; o != nil {
+		return len(o.users)
+	}
+	return 0
 }
 
 // OfferedIncomplete returns this tracker's own clients that offer the file in part.
 func (t *Table) OfferedIncomplete(f FileRef) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	o := t.offers[f]
+	if o == nil {
+		return nil
+	}
 	var out []string
-	for l := range t.offers[f] {
-		if o, _ := offerOf(l.Offers, f); l.by == t.own && !o.Complete {
+	for l := range o.partial {
+		if l.by == t.own {
 			out = append(out, l.Peer)
 		}
 	}

@@ -33,7 +33,7 @@ func (r *Replica) SpreadPresence(d *pb.PresenceDelta) {
 func checkLeases(leases []*pb.Lease) error {
 	counts := []int{len(leases)}
 	for _, lease := range leases {
-		counts = append(counts, len(lease.GetOffers()), len(lease.GetAddrs()))
+		counts = append(counts, len(lease.GetOffers()), len(lease.GetWithdrawn()), len(lease.GetAddrs()))
 	}
 	return wire.CheckElements(counts...)
 }
