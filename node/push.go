@@ -66,6 +66,7 @@ func (a *account) attached() {
 	for _, s := range a.allShares() {
 		s.again()
 	}
+	nudge(a.stopped)
 	a.refresh()
 	for _, d := range a.allDownloads() {
 		d.again()

@@ -33,6 +33,10 @@ type account struct {
 	// ticketing is held, by a value in it, by whoever asks for a ticket.
 	ticketing chan struct{}
 	known     chan struct{} // closed once a tracker has told all groups
+	// exchanging is held, by a value in it, by whoever tells trackers that a
+	// share begins or ends.
+	exchanging chan struct{}
+	stopped    chan struct{} // one slot: trackers must hear that a share ended
 
 	mu        sync.Mutex
 	ended     bool
@@ -55,13 +59,13 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 	a := &account{
 		node: n, user: s.User, session: session.ID, network: s.Network, name: s.Name,
 		ticketing: make(chan struct{}, 1), known: make(chan struct{}),
+		exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1),
 		shares:    map[fileKey]*share{},
 		downloads: map[fileKey]*Download{},
 		groups:    map[protocol.GroupID]string{},
 		told:      map[protocol.GroupID]bool{},
 		tickets:   map[protocol.GroupID]heldTicket{},
 	}
-	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
 	shares, err := n.records.Shares(s.User)
 	if err != nil {
 		return nil, err
@@ -76,6 +80,7 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 	for _, r := range downloads {
 		a.downloads[fileKey{r.Group, r.File}] = newDownload(a, r)
 	}
+	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
 	return a, nil
 }
 
@@ -94,6 +99,7 @@ func (a *account) resume() {
 		}
 	}
 	a.spawnLocked(a.lookAtShares)
+	a.spawnLocked(a.tellStops)
 }
 
 // end stops everything and waits for it. Why is what downloads under way end with.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"time"
@@ -82,15 +83,12 @@ func (a *account) shareFile(ctx context.Context, group, path string, progress fu
 	}
 	encoded := m.Encode()
 	id := protocol.ManifestID(encoded)
-	res, err := a.tellShare(ctx, &pb.GroupRef{Name: group, Id: gid[:]}, id, encoded)
-	if err != nil {
-		return Shared{}, Stored{}, err
-	}
 	rec := records.Share{
-		User: a.user, Group: gid, GroupNm: a.groupName(gid, group), File: id, Name: res.GetName(), Path: path,
+		User: a.user, Group: gid, GroupNm: a.groupName(gid, group), File: id, Path: path,
 		Stamp: stamp, SHA1: m.SHA1, Size: m.Size, Since: n.cfg.now(),
 	}
-	if err := a.keepShare(rec, encoded); err != nil {
+	res, err := a.beginShare(ctx, &pb.GroupRef{Name: group, Id: gid[:]}, &rec, encoded)
+	if err != nil {
 		return Shared{}, Stored{}, err
 	}
 	a.replaceOld(ctx, rec)
@@ -102,6 +100,21 @@ func (a *account) shareFile(ctx context.Context, group, path string, progress fu
 	return Shared{
 		Group: rec.GroupNm, Name: protocol.Printable(rec.Name), Path: path, Size: m.Size, Pieces: len(m.Pieces), SHA1: m.SHA1, ID: id,
 	}, n.stored(res.GetStored(), res.GetAlready()), nil
+}
+
+// beginShare makes a share known to the trackers, then here.
+func (a *account) beginShare(ctx context.Context, g *pb.GroupRef, rec *records.Share, encoded []byte) (*pb.ShareFileResponse, error) {
+	done, err := a.exchange(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res, err := a.tellShare(ctx, g, rec.File, encoded)
+	if err != nil {
+		return nil, err
+	}
+	rec.Name = res.GetName()
+	return res, a.keepShare(*rec, encoded)
 }
 
 // describe hashes a file, unless this client shares it already and it has not
@@ -157,7 +170,7 @@ func (a *account) keepShare(rec records.Share, encoded []byte) error {
 	if err := n.records.PutManifest(rec.File, encoded); err != nil {
 		return err
 	}
-	if err := n.records.PutShare(rec); err != nil {
+	if err := errors.Join(n.records.PutShare(rec), n.records.ToldStop(records.Stop{User: rec.User, Group: rec.Group, File: rec.File})); err != nil {
 		return err
 	}
 	k := fileKey{rec.Group, rec.File}

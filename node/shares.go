@@ -10,20 +10,20 @@ import (
 
 	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/node/internal/records"
-	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
-// replaceOld ends shares of the user in the same group under the same name.
+// replaceOld ends shares of the user in the same group that the new one takes
+// the place of: under the same name, or of what the same file was before.
 func (a *account) replaceOld(ctx context.Context, rec records.Share) {
 	for _, s := range a.allShares() {
 		r := s.record()
-		if r.Group != rec.Group || r.File == rec.File || !sameFileName(r.Name, rec.Name) {
+		if r.Group != rec.Group || r.File == rec.File || r.Path != rec.Path && !sameFileName(r.Name, rec.Name) {
 			continue
 		}
 		if _, err := a.stopShare(ctx, s); err != nil {
-			log.Infow("cannot end the share of older content", "file", r.File, "err", err)
+			log.Errorw("cannot end the share of older content", "file", r.File, "err", err)
 		}
 	}
 }
@@ -34,13 +34,11 @@ func sameFileName(a, b string) bool {
 	return a == b || errors.Join(err1, err2) == nil && x == y
 }
 
-// stopShare ends a share at the trackers, then here.
+// stopShare ends a share here, then at the trackers. While none is reachable
+// that succeeds too: they are told later.
 func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	n, k := a.node, s.key
-	res, err := trackers.Call(ctx, n.trackers, rpc.StopShare, &pb.StopShareRequest{GroupId: k.group[:], FileId: k.file[:]})
-	switch protocol.CodeOf(err) {
-	case "", protocol.CodeNotFound, protocol.CodeNotMember: // there is none any more
-	default:
+	if err := n.records.StopShare(records.Stop{User: a.user, Group: k.group, File: k.file}); err != nil {
 		return Stored{}, err
 	}
 	a.mu.Lock()
@@ -48,17 +46,27 @@ func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 		delete(a.shares, k)
 	}
 	a.mu.Unlock()
-	n.trackers.Withdraw(k.group, k.file)
-	a.closeStreams(k)
-	s.closeIdle(true)
-	if err := n.records.DeleteShare(a.user, k.group, k.file); err != nil {
+	a.stopServing(s)
+	res, err := a.tellStop(ctx, k)
+	if err != nil {
+		if protocol.CodeOf(err).ElsewhereHelps() || ctx.Err() != nil {
+			log.Infow("trackers will be told later that a share ended", "file", k.file, "err", err)
+			return Stored{}, nil
+		}
 		return Stored{}, err
 	}
 	return n.stored(res.GetStored(), res.GetAlready()), nil
 }
 
+// stopServing ends what is served of a share, and its offer.
+func (a *account) stopServing(s *share) {
+	a.node.trackers.Withdraw(s.key.group, s.key.file)
+	a.closeStreams(s.key)
+	s.closeIdle(true)
+}
+
 // withdraw ends a share for a reason that lies here, keeps it on the list with
-// the reason, and tells a tracker if one is there.
+// the reason, and tells the trackers, later if none is there.
 func (a *account) withdraw(s *share, why string) {
 	s.mu.Lock()
 	already := s.rec.Withdrawn != ""
@@ -68,23 +76,16 @@ func (a *account) withdraw(s *share, why string) {
 	if already || a.share(s.key) != s {
 		return
 	}
+	a.stopServing(s)
 	n := a.node
-	n.trackers.Withdraw(s.key.group, s.key.file)
-	a.closeStreams(s.key)
-	s.closeIdle(true)
-	if err := n.records.PutShare(rec); err != nil {
+	if err := n.records.WithdrawShare(rec); err != nil {
 		log.Errorw("cannot record that a share ended", "file", s.key.file, "err", err)
 	}
 	n.tell(Event{
 		Kind: "share_withdrawn", Group: protocol.Printable(rec.GroupNm), File: protocol.Printable(rec.Name),
 		Text: protocol.Printable(rec.Name) + " in " + protocol.Printable(rec.GroupNm) + " is not shared any more: " + protocol.Printable(why),
 	})
-	a.spawn(func() {
-		_, err := trackers.Call(a.ctx, n.trackers, rpc.StopShare, &pb.StopShareRequest{GroupId: s.key.group[:], FileId: s.key.file[:]})
-		if err != nil {
-			log.Infow("cannot tell that a share ended", "file", s.key.file, "err", err)
-		}
-	})
+	nudge(a.stopped)
 }
 
 // refused looks at offers that the tracker did not take: of a share it may not
@@ -148,13 +149,24 @@ func (a *account) shareAgain(s *share) {
 
 // registerShare makes the trackers know a share of the records.
 func (a *account) registerShare(ctx context.Context, s *share) error {
+	done, err := a.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	r := s.record()
+	if r.Withdrawn != "" || a.share(s.key) != s {
+		return nil // it ended meanwhile
+	}
 	encoded, err := a.node.records.Manifest(s.key.file)
 	if err != nil {
 		return err
 	}
 	_, err = a.tellShare(ctx, &pb.GroupRef{Name: a.groupName(r.Group, r.GroupNm), Id: r.Group[:]}, r.File, encoded)
-	return err
+	if err != nil {
+		return err
+	}
+	return a.node.records.ToldStop(a.stopOf(s.key))
 }
 
 // Unshare stops to offer a file; the copy on disk stays. E_NOT_FOUND if the

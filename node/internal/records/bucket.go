@@ -20,6 +20,8 @@ const (
 	bucketDownloads = "downloads" // transferKey -> JSON
 	bucketJournals  = "journals"  // transferKey -> bitfield
 	bucketManifests = "manifests" // file id -> canonical bytes
+	bucketStops     = "stops"     // transferKey -> JSON
+	bucketBans      = "bans"      // banKey -> JSON
 
 	sessionKey = "session"
 	learnedKey = "learned"
@@ -27,7 +29,7 @@ const (
 )
 
 func buckets() []string {
-	return []string{bucketClient, bucketShares, bucketDownloads, bucketJournals, bucketManifests}
+	return []string{bucketClient, bucketShares, bucketDownloads, bucketJournals, bucketManifests, bucketStops, bucketBans}
 }
 
 // entry is one record, its checksum taken off.

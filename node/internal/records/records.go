@@ -1,6 +1,6 @@
 // Package records keeps what a client remembers across restarts, in one bbolt
 // file of its data folder: session, shares, downloads with their journals,
-// pinned trackers, revocations not yet told. The node is its only user. It
+// logouts and ended shares not yet told, bad peers. The node is its only user. It
 // knows nothing of what the records mean.
 package records
 
@@ -79,8 +79,32 @@ func (r *Records) open(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.dropManifests(); err != nil {
+	if err := errors.Join(r.addBuckets(), r.dropManifests()); err != nil {
 		return errors.Join(err, r.db.Close())
+	}
+	return nil
+}
+
+// addBuckets makes what a file lacks that an older version made.
+func (r *Records) addBuckets() error {
+	complete := true
+	err := r.view(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			complete = complete && tx.Bucket([]byte(name)) != nil
+		}
+		return nil
+	})
+	if err != nil || complete {
+		return err
+	}
+	return r.update(makeBuckets)
+}
+
+func makeBuckets(tx *bbolt.Tx) error {
+	for _, name := range buckets() {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -146,10 +170,8 @@ func replace(dir string, entries []entry) error {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range buckets() {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
+		if err := makeBuckets(tx); err != nil {
+			return err
 		}
 		for _, e := range entries {
 			if b := tx.Bucket([]byte(e.bucket)); b != nil {

@@ -106,8 +106,8 @@ func TestSharesOfUsers(t *testing.T) {
 	r = reopen(t, r, dir)
 	got, err := r.Shares(ada)
 	same(t, "Shares of ada", got, err, []records.Share{share(ada, files[0]), changed})
-	check(t, r.DeleteShare(ada, group, files[0]))
-	check(t, r.DeleteShare(ada, group, files[2])) // was never there
+	check(t, r.StopShare(records.Stop{User: ada, Group: group, File: files[0]}))
+	check(t, r.StopShare(records.Stop{User: ada, Group: group, File: files[2]})) // was never there
 	got, err = r.Shares(ada)
 	same(t, "Shares of ada", got, err, []records.Share{changed})
 	got, err = r.Shares(bob)

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -75,15 +73,12 @@ func (r *Records) Shares(u protocol.UserID) ([]Share, error) {
 
 // PutShare adds or replaces the share of (user, group, file).
 func (r *Records) PutShare(s Share) error {
-	return r.putJSON(bucketShares, transferKey(s.User, s.Group, s.File), storedShare{
-		Group: s.GroupNm, Name: s.Name, Path: []byte(s.Path), Stamp: s.Stamp, SHA1: s.SHA1[:],
-		Size: s.Size, Since: s.Since.Round(0), Withdrawn: s.Withdrawn,
-	})
+	return r.putJSON(bucketShares, transferKey(s.User, s.Group, s.File), stored(s))
 }
 
-// DeleteShare forgets it.
-func (r *Records) DeleteShare(u protocol.UserID, g protocol.GroupID, f protocol.FileID) error {
-	return r.update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketShares)).Delete(transferKey(u, g, f))
-	})
+func stored(s Share) storedShare {
+	return storedShare{
+		Group: s.GroupNm, Name: s.Name, Path: []byte(s.Path), Stamp: s.Stamp, SHA1: s.SHA1[:],
+		Size: s.Size, Since: s.Since.Round(0), Withdrawn: s.Withdrawn,
+	}
 }
