@@ -23,6 +23,8 @@ const (
 	// registerWait is how long a finished download waits for a tracker to know
 	// the new share; after that it is told when one is there.
 	registerWait = 3 * time.Second
+	// banMemory is how long a bad piece counts against the peer that sent it.
+	banMemory = 24 * time.Hour
 )
 
 // tally sums up what swarms of one download fetched.
@@ -215,6 +217,7 @@ func (d *Download) fetch(ctx context.Context, part *filestore.Partial) error {
 		OnProgress: func(p swarm.Progress) {
 			d.change(func() { d.latest = p })
 		},
+		Bans: d.pastBans(), OnBan: d.banned,
 		Seed: rand.Uint64(),
 	})
 	d.change(func() { d.swarm = s })
@@ -234,6 +237,29 @@ func (d *Download) fetch(ctx context.Context, part *filestore.Partial) error {
 		d.swarm = nil
 	})
 	return err
+}
+
+// pastBans are the peers that sent bad pieces of the file before.
+func (d *Download) pastBans() (bans []swarm.Ban) {
+	list, err := d.account.node.records.Bans(d.key.file)
+	if err != nil {
+		log.Errorw("cannot read who sent bad pieces", "file", d.key.file, "err", err)
+	}
+	for _, b := range list {
+		bans = append(bans, swarm.Ban(b))
+	}
+	return bans
+}
+
+// banned remembers a peer that sent a bad piece.
+func (d *Download) banned(b swarm.Ban) {
+	n := d.account.node
+	log.Infow("a peer sent a bad piece", "file", d.key.file, "peer", b.Peer, "count", b.Bad)
+	d.account.spawn(func() {
+		if err := n.records.PutBan(d.key.file, records.Ban(b), time.Now().Add(-banMemory)); err != nil {
+			log.Errorw("cannot remember who sent a bad piece", "file", d.key.file, "peer", b.Peer, "err", err)
+		}
+	})
 }
 
 // dialOptions gives a member behind a firewall that swallows TCP time for QUIC.

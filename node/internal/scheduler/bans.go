@@ -38,6 +38,21 @@ type ban struct {
 // bans are few: members of one group that misbehaved for this file.
 type bans struct{ list []*ban }
 
+// Offence is a bad piece that a peer sent in an earlier run of the download.
+type Offence struct {
+	Peer Peer
+	Bad  int           // bad pieces until then
+	Ago  time.Duration // since the last one, at the beginning of this run
+	For  time.Duration // how long it still is kept away
+}
+
+func newBans(offences []Offence) (b bans) {
+	for _, o := range offences {
+		b.list = append(b.list, &ban{peer: o.Peer, until: o.For, bad: o.Bad, last: -o.Ago, offered: bitset.New(0)})
+	}
+	return b
+}
+
 func (b *bans) of(id Peer) *ban {
 	for _, x := range b.list {
 		if x.peer == id {
@@ -99,7 +114,11 @@ func (s *Scheduler) ban(id Peer, code protocol.Code) {
 		}
 	}
 	b.until = max(b.until, s.now+length)
-	s.emit(Ban{Peer: id, For: length, Code: code})
+	e := Ban{Peer: id, For: length, Code: code}
+	if code == protocol.CodeBadData {
+		e.Bad = b.bad
+	}
+	s.emit(e)
 	s.left(id)
 }
 

@@ -40,6 +40,9 @@ type Ban struct {
 	For  time.Duration
 	// Code is E_BAD_DATA after a bad piece, E_BUSY if it did not answer.
 	Code protocol.Code
+	// Bad counts the offences of a peer that has just sent a bad piece; zero for
+	// any other ban.
+	Bad int
 }
 
 // FindPeers asks for more peers that have the file.

@@ -23,6 +23,8 @@ type Config struct {
 	Budget int64
 	// Seed makes the random choices: the same seed and events give the same effects.
 	Seed uint64
+	// Offences are those of earlier runs that still count.
+	Offences []Offence
 }
 
 // Scheduler is the state of one download. It belongs to one goroutine.
@@ -54,6 +56,7 @@ func New(cfg Config) *Scheduler {
 		flights: flights{budget: cfg.Budget, byPiece: make(map[int][]*request)},
 		authors: make(map[int]Peer),
 		search:  newSearch(),
+		bans:    newBans(cfg.Offences),
 	}
 }
 

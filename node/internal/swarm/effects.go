@@ -46,8 +46,13 @@ func (l *loop) cancelFetch(e scheduler.CancelFetch) {
 
 func (l *loop) ban(e scheduler.Ban) {
 	log.Debugw("peer sent away", "peer", peer.ID(e.Peer), "for", e.For, "err", e.Code)
+	now := time.Now()
+	if e.Bad > 0 {
+		l.roster.past[peer.ID(e.Peer)] = now.Add(e.For)
+		l.cfg.OnBan(Ban{Peer: peer.ID(e.Peer), Bad: e.Bad, Last: now, Until: now.Add(e.For)})
+	}
 	if entry := l.roster.byID[peer.ID(e.Peer)]; entry != nil {
-		entry.banned = time.Now().Add(e.For)
+		entry.banned = now.Add(e.For)
 	}
 	if s := l.roster.session(e.Peer); s != nil {
 		l.leave(s)

@@ -78,8 +78,20 @@ func newLoop(s *Swarm) *loop {
 		Size: m.Size, PieceLength: m.PieceLength,
 		Complete: complete, Have: have,
 		Budget: l.budget, Seed: s.cfg.Seed,
+		Offences: l.offences(now),
 	})
 	return l
+}
+
+// offences tells the scheduler of earlier bans, and the roster whom not to dial.
+func (l *loop) offences(now time.Time) (list []scheduler.Offence) {
+	for _, b := range l.cfg.Bans {
+		l.roster.past[b.Peer] = b.Until
+		list = append(list, scheduler.Offence{
+			Peer: scheduler.Peer(b.Peer), Bad: b.Bad, Ago: max(0, now.Sub(b.Last)), For: b.Until.Sub(now),
+		})
+	}
+	return list
 }
 
 // run is everything that can happen to a download.

@@ -77,6 +77,7 @@ type roster struct {
 	rng   *rand.Rand // for the spread of retries
 	byID  map[peer.ID]*entry
 	order []*entry
+	past  map[peer.ID]time.Time // until when those are banned that sent bad pieces
 	// changed asks the loop to look whom to dial.
 	changed bool
 
@@ -86,7 +87,7 @@ type roster struct {
 }
 
 func newRoster(rng *rand.Rand) *roster {
-	return &roster{rng: rng, byID: make(map[peer.ID]*entry)}
+	return &roster{rng: rng, byID: make(map[peer.ID]*entry), past: make(map[peer.ID]time.Time)}
 }
 
 // session returns the link that the scheduler may use, nil if there is none.
@@ -105,7 +106,7 @@ func (r *roster) offer(p Peer, again bool) {
 		if len(r.order) >= maxKnown {
 			return
 		}
-		e = &entry{}
+		e = &entry{banned: r.past[p.ID]}
 		r.byID[p.ID] = e
 		r.order = append(r.order, e)
 	}

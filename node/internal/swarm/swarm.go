@@ -42,6 +42,14 @@ type Peer struct {
 	User string
 }
 
+// Ban is a peer that sent bad pieces of the file.
+type Ban struct {
+	Peer  peer.ID
+	Bad   int       // how often
+	Last  time.Time // the last time
+	Until time.Time // it is not asked before
+}
+
 // Config is what a Swarm needs.
 type Config struct {
 	File   File
@@ -56,6 +64,10 @@ type Config struct {
 	// OnProgress is told of changes, from the loop, a few times a second at
 	// most unless a reason to wait comes or goes. It must not block. May be nil.
 	OnProgress func(Progress)
+	// Bans are of earlier runs; OnBan is told of each new one that is worth
+	// remembering, from the loop. It must not block. May be nil.
+	Bans  []Ban
+	OnBan func(Ban)
 	// Seed makes the random choices; equal seeds and events give equal effects.
 	Seed uint64
 }
@@ -75,6 +87,9 @@ func New(cfg Config) *Swarm {
 	}
 	if cfg.OnProgress == nil {
 		cfg.OnProgress = func(Progress) {}
+	}
+	if cfg.OnBan == nil {
+		cfg.OnBan = func(Ban) {}
 	}
 	s := &Swarm{cfg: cfg, mail: newMailbox()}
 	s.progress.Store(newMeter(cfg.File, time.Time{}).snapshot(time.Time{}))

@@ -1,0 +1,114 @@
+package node_test
+
+import (
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+)
+
+// tamperHost is a host that flips a bit in the pieces that it sends, after so
+// many bytes that are right.
+type tamperHost struct {
+	libp2phost.Host
+	honest  atomic.Int64
+	streams atomic.Int64 // opened so far
+}
+
+func (h *tamperHost) SetStreamHandler(id p2pproto.ID, f network.StreamHandler) {
+	if id == protocol.PieceProtocol {
+		serve := f
+		f = func(s network.Stream) {
+			h.streams.Add(1)
+			serve(&tamperStream{Stream: s, host: h})
+		}
+	}
+	h.Host.SetStreamHandler(id, f)
+}
+
+type tamperStream struct {
+	network.Stream
+	host *tamperHost
+}
+
+// Write flips the last bit of what can only be the bytes of a piece.
+func (s *tamperStream) Write(b []byte) (int, error) {
+	if len(b) > protocol.MaxPieceHeader && s.host.honest.Add(-int64(len(b))) < 0 {
+		b = append([]byte(nil), b...)
+		b[len(b)-1] ^= 1
+	}
+	return s.Stream.Write(b)
+}
+
+// tampering is a user whose node sends bad pieces after so many good bytes.
+func (w *world) tampering(name string, honest int64) (*client, *tamperHost) {
+	w.Helper()
+	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
+	w.ok(err)
+	addr, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
+	w.ok(err)
+	inner, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{addr}})
+	w.ok(err)
+	w.Cleanup(func() { _ = inner.Close() })
+	h := &tamperHost{Host: inner}
+	h.honest.Store(honest)
+	return w.user(name, node.WithHost(h)), h
+}
+
+// A seeder that turns bad costs little, and the copy is right.
+func TestCorruptSeeder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob := w.user("ada"), w.user("bob")
+	mal, _ := w.tampering("mal", 4<<20)
+	w.group("g", ada, bob, mal)
+	path := w.file("f.bin", 24<<20)
+	for _, c := range []*client{mal, ada} {
+		_, _, err := c.Share(t.Context(), "g", path, nil)
+		w.ok(err)
+	}
+	res := bob.download("g", "f.bin")
+	w.same(res, path)
+	if res.Wasted > 8<<20 {
+		t.Errorf("wasted %d bytes", res.Wasted)
+	}
+}
+
+// A peer that sent a bad piece is not asked again after a restart.
+func TestBadPeerIsRemembered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob := w.user("ada"), w.user("bob")
+	mal, host := w.tampering("mal", 2<<20)
+	w.group("g", ada, bob, mal)
+	path := w.file("f.bin", 8<<20)
+	_, _, err := mal.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	var d *node.Download
+	w.retry("the file is known", func() (err error) {
+		d, err = bob.Download(t.Context(), "g", "f.bin", "")
+		return err
+	})
+	w.eventually("the bad peer is dropped", func() bool {
+		p := d.Progress()
+		return host.streams.Load() == 1 && p.Done > 0 && p.Peers == 0 && p.Reason == protocol.CodeNoSeeders
+	})
+	w.ok(bob.Close())
+	bob = w.node("bob")
+	_, _, err = ada.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	all, err := bob.Downloads()
+	w.ok(err)
+	w.same(bob.finish(all[0]), path)
+	if n := host.streams.Load(); n != 1 {
+		t.Errorf("the bad peer was asked on %d streams", n)
+	}
+}
