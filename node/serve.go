@@ -128,7 +128,7 @@ func (n *Node) storedManifest(f protocol.FileID) (*protocol.Manifest, error) {
 		return nil, err
 	}
 	if b == nil {
-		return nil, protocol.Errorf(protocol.CodeState, "the records lack the description of a file; share or fetch it again")
+		return nil, protocol.Errorf(protocol.CodeNotFound, "the records lack the description of a file; share or fetch it again")
 	}
 	return protocol.DecodeManifest(b)
 }
@@ -253,8 +253,13 @@ func (c *served) ReadAt(p []byte, off int64) (int, error) {
 	return read, err
 }
 
-// unreadable withdraws a share whose file cannot be served any more.
+// unreadable withdraws a share whose file cannot be served any more. A fault
+// that may pass, such as too many open files, does not end it.
 func (a *account) unreadable(s *share, why error) {
+	if !filestore.IsGone(why) {
+		log.Errorw("a shared file cannot be read now", "file", s.key.file, "err", why)
+		return
+	}
 	a.spawn(func() { a.withdraw(s, why.Error()) })
 }
 
@@ -272,7 +277,7 @@ func (a *account) lookAtShares() {
 			if s.record().Withdrawn != "" {
 				continue
 			}
-			if err := s.intact(); err != nil {
+			if err := s.intact(); filestore.IsGone(err) {
 				a.withdraw(s, err.Error())
 			}
 		}

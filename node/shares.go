@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
@@ -200,7 +201,7 @@ func (n *Node) Shares() ([]ShareInfo, error) {
 	out := []ShareInfo{}
 	for _, s := range a.allShares() {
 		if s.record().Withdrawn == "" {
-			if err := s.intact(); err != nil {
+			if err := s.intact(); filestore.IsGone(err) {
 				a.withdraw(s, err.Error())
 			}
 		}

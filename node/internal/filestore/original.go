@@ -57,8 +57,9 @@ func (o *Original) Have() (complete bool, bits []byte) {
 // Subscribe never calls f: nothing is added.
 func (o *Original) Subscribe(func(piece int)) (cancel func()) { return func() {} }
 
-// ReadAt reads after checking, at most once a second, that the file did not
-// change: E_SOURCE_CHANGED from then on, E_NOT_FOUND if it is gone.
+// ReadAt reads what was hashed or fails: E_SOURCE_CHANGED from the first look
+// that finds the file changed, E_NOT_FOUND if it is gone. It looks at the open
+// file after each read, and at most once a second at where the path leads.
 func (o *Original) ReadAt(p []byte, off int64) (int, error) {
 	if err := o.due(); err != nil {
 		return 0, err
@@ -69,9 +70,13 @@ func (o *Original) ReadAt(p []byte, off int64) (int, error) {
 	wanted := p[:min(int64(len(p)), o.stamp.Size-off)]
 	n, err := o.file.ReadAt(wanted, off)
 	switch {
-	case n == len(wanted) && n < len(p):
-		return n, io.EOF
 	case n == len(wanted):
+		if err := o.unchanged(); err != nil {
+			return 0, err
+		}
+		if n < len(p) {
+			return n, io.EOF
+		}
 		return n, nil
 	case errors.Is(err, io.EOF): // shorter than it was
 		return n, o.give(o.sourceChanged())
@@ -109,14 +114,43 @@ func (o *Original) due() error {
 	return o.Changed()
 }
 
-// give keeps the first reason and returns it.
+// unchanged looks at size and time of the open file alone.
+func (o *Original) unchanged() error {
+	info, err := o.file.Stat()
+	switch {
+	case errors.Is(err, fs.ErrClosed):
+		return protocol.Errorf(protocol.CodeNotFound, "%s is not shared any more", shown(o.path))
+	case err != nil:
+		return LocalFault(err, "reading", o.path)
+	case info.Size() != o.stamp.Size || !info.ModTime().Equal(o.stamp.ModTime):
+		return o.give(o.sourceChanged())
+	}
+	return nil
+}
+
+// IsGone reports whether an error means that a file is not what it was, rather
+// than that it cannot be looked at just now.
+func IsGone(err error) bool {
+	switch protocol.CodeOf(err) {
+	case protocol.CodeSourceChanged, protocol.CodeNotFound, protocol.CodeNotRegular, protocol.CodePerm:
+		return true
+	default:
+		return false
+	}
+}
+
+// give keeps the first reason for which the file is gone and returns it; a
+// passing fault is returned once.
 func (o *Original) give(err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.changed == nil {
+	if o.changed == nil && IsGone(err) {
 		o.changed = err
 	}
-	return o.changed
+	if o.changed != nil {
+		return o.changed
+	}
+	return err
 }
 
 // look compares the open file with the stamp, and with what its path leads to.

@@ -154,3 +154,15 @@ func TestOriginalByRelativePath(t *testing.T) {
 	check(t, rel.Changed())
 	check(t, rel.Close())
 }
+
+// A change is noticed before any byte of it is read, however soon after the
+// last look.
+func TestOriginalNeverReadsOtherBytes(t *testing.T) {
+	path, _, o := original(t, random(1000, 1))
+	_, err := o.ReadAt(make([]byte, 10), 0)
+	check(t, err)
+	check(t, errors.Join(os.WriteFile(path, random(1000, 2), 0o600), os.Chtimes(path, time.Time{}, time.Unix(1, 0))))
+	if n, err := o.ReadAt(make([]byte, 10), 0); n != 0 || protocol.CodeOf(err) != protocol.CodeSourceChanged {
+		t.Errorf("ReadAt after the change = %d, %v", n, err)
+	}
+}
