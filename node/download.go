@@ -280,13 +280,13 @@ func (a *account) startDownload(r records.Download) (*Download, error) {
 }
 
 // dropOther forgets an ended download of the same file. What it has fetched is
-// kept if the new one goes to the same place.
+// kept if the new one goes to the same folder.
 func (a *account) dropOther(old *Download, r records.Download) error {
 	if old == nil {
 		return nil
 	}
 	o := old.record()
-	if o.State == recFailed && o.Target == r.Target {
+	if o.State == recFailed && o.Target.Dir == r.Target.Dir && o.Target.Part == r.Target.Part {
 		return nil
 	}
 	if o.State == recFailed {

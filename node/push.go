@@ -43,12 +43,25 @@ func (n *Node) signal(s trackers.Signal) {
 			if a.session != s.Session {
 				return
 			}
-			if err := n.keepSession(a, s.Envelope, s.Name); err != nil {
-				log.Errorw("cannot keep the renewed session", "err", err)
-			}
+			n.spawn(func() { n.renewed(a, s) })
 		})
 	case trackers.Skewed:
 		n.tell(Event{Kind: "clock", Text: fmt.Sprintf("the clock of this machine is %.0f min off; using the trackers' time", math.Abs(s.By.Minutes()))})
+	}
+}
+
+// renewed remembers a fresh session, unless a logout has come first.
+func (n *Node) renewed(a *account, s trackers.Renewed) {
+	_, finish, err := n.begin(n.ctx)
+	if err != nil {
+		return
+	}
+	defer finish()
+	if now, err := n.current(); err != nil || now != a {
+		return
+	}
+	if err := n.keepSession(a, s.Envelope, s.Name); err != nil {
+		log.Errorw("cannot keep the renewed session", "err", err)
 	}
 }
 

@@ -205,6 +205,19 @@ func (d *Download) pause(ctx context.Context, why error) error {
 	}
 }
 
+// whenRoom does what may find the disk full, again and again until it has room.
+func (d *Download) whenRoom(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if protocol.CodeOf(err) != protocol.CodeDiskFull {
+			return err
+		}
+		if err := d.pause(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
 // fetch runs a swarm until the file has all pieces.
 func (d *Download) fetch(ctx context.Context, part *filestore.Partial) error {
 	a := d.account
@@ -294,7 +307,7 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 		User: r.User, Group: r.Group, GroupNm: r.GroupNm, File: r.File, Name: r.Name, Path: path,
 		Stamp: stamp, SHA1: m.SHA1, Size: m.Size, Since: n.cfg.now(),
 	}
-	if err := n.records.PutShare(share); err != nil {
+	if err := d.whenRoom(ctx, func() error { return n.records.PutShare(share) }); err != nil {
 		return err
 	}
 	s := newShare(a, share)
@@ -311,5 +324,5 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 		log.Infow("the new share is not announced yet", "file", d.key.file, "err", err)
 	}
 	d.change(func() { d.rec.State, d.rec.Path = recComplete, path })
-	return d.save()
+	return d.whenRoom(ctx, d.save)
 }
