@@ -49,14 +49,15 @@ func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	a.mu.Unlock()
 	a.stopServing(s)
 	res, err := a.tellStop(ctx, k)
-	if err != nil {
-		if protocol.CodeOf(err).ElsewhereHelps() || ctx.Err() != nil {
-			log.Infow("trackers will be told later that a share ended", "file", k.file, "err", err)
-			return Stored{}, nil
-		}
+	switch {
+	case err == nil:
+		return n.stored(res.GetStored(), res.GetAlready()), nil
+	case protocol.CodeOf(err).ElsewhereHelps() || ctx.Err() != nil:
+		log.Infow("trackers will be told later that a share ended", "file", k.file, "err", err)
+		return Stored{}, nil //nolint:nilerr // it has ended, and trackers will hear of it
+	default:
 		return Stored{}, err
 	}
-	return n.stored(res.GetStored(), res.GetAlready()), nil
 }
 
 // stopServing ends what is served of a share, and its offer.

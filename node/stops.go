@@ -23,7 +23,7 @@ func (a *account) exchange(ctx context.Context) (done func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-a.ctx.Done():
-		return nil, context.Cause(a.ctx)
+		return nil, errLoggedOut
 	}
 }
 

@@ -53,7 +53,7 @@ func TestEndedShareWithoutTrackersIsToldLater(t *testing.T) {
 			w.ok(ada.Close())
 			w.startTracker(1)
 			w.awaitTracker(1)
-			ada = w.node("ada")
+			w.node("ada")
 			w.retry("the name is free", func() error {
 				_, _, err := bob.Share(t.Context(), "g", other, nil)
 				return err
