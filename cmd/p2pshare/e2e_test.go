@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -425,6 +426,13 @@ func TestNothingSecretIsKept(t *testing.T) {
 	for _, want := range []string{"create_user", "login", "create_group", "join_group", "accept_request", "ada", "bob", "lab", "data.bin", "E_AUTH"} {
 		if !bytes.Contains(log, []byte(want)) {
 			t.Errorf("the tracker's log does not tell of %s", want)
+		}
+	}
+	// One line for each thing that happened, and nothing of what libraries say to themselves.
+	entry := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z what="`)
+	for line := range bytes.Lines(log) {
+		if !entry.Match(line) {
+			t.Errorf("the tracker's log has the line %s", line)
 		}
 	}
 	for _, p := range n.trackers {
