@@ -8,6 +8,12 @@ type TrackerInfo struct {
 	Address, State, Reason string
 }
 
+// ConfirmTrackers contacts the trackers that are listed without an id and not
+// known yet, and has WithConfirm's function decide about each that no tracker
+// trusted by then names. Calls do so by themselves; a program does it first
+// where it can ask a person then and not later.
+func (n *Node) ConfirmTrackers(ctx context.Context) { n.trackers.Introduce(ctx) }
+
 // Trackers probes all trackers known.
 func (n *Node) Trackers(ctx context.Context) []TrackerInfo {
 	var out []TrackerInfo

@@ -101,7 +101,13 @@ func runClient(c *cli.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	err = r.commandsOver(ctx, shell.ForNode(n), interrupts, asking)
+	if r.interactive {
+		// Later the terminal is the line editor's.
+		asking.Store(true)
+		n.ConfirmTrackers(ctx)
+		asking.Store(false)
+	}
+	err = r.commandsOver(ctx, shell.ForNode(n), interrupts)
 	if closeErr := n.Close(); closeErr != nil && err == nil {
 		err = fmt.Errorf("close: %w", closeErr)
 	}
@@ -229,16 +235,11 @@ func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
 }
 
 // commandsOver runs the shell or the script, then stays if it is to.
-func (r clientRun) commandsOver(ctx context.Context, client shell.Client, interrupts <-chan os.Signal, asking *atomic.Bool) error {
+func (r clientRun) commandsOver(ctx context.Context, client shell.Client, interrupts <-chan os.Signal) error {
 	s := shell.New(shell.Options{Client: client, Out: r.std.out, Err: r.std.err, JSON: r.json, Progress: r.renderer()})
 	defer s.Progress.Close()
 	var err error
 	if r.interactive {
-		// Trackers without a known id are asked about now: later the terminal is
-		// the line editor's.
-		asking.Store(true)
-		client.Trackers(ctx)
-		asking.Store(false)
 		err = s.Interact(ctx, shell.Terminal{In: r.std.in, Out: r.std.out, History: filepath.Join(r.data, "history"), Interrupts: interrupts})
 	} else {
 		err = r.script(ctx, s)

@@ -161,10 +161,10 @@ func (s *Scheduler) Waiting() (protocol.Code, string) {
 	case s.busy() || s.Useful() > 0:
 		return "", ""
 	case len(s.peers) == 0:
-		return protocol.CodeNoSeeders, "no member who is online has this file; waiting, progress is kept"
+		return protocol.CodeNoSeeders, "no member who is online has this file; progress is kept"
 	default:
 		return protocol.CodeNoSeeders, fmt.Sprintf(
-			"the members who are online lack what is missing here too (%d of %d pieces); waiting, progress is kept",
+			"the members who are online lack what is missing here too (%d of %d pieces); progress is kept",
 			s.pieces.left, len(s.pieces.status))
 	}
 }

@@ -248,7 +248,7 @@ func (l *loop) waiting(now time.Time) (Reason, string) {
 	case hope:
 		return "", ""
 	case obstacle == protocol.CodeNoTracker:
-		return obstacle, "no tracker is reachable to introduce this client to those who have the file; waiting, progress is kept"
+		return obstacle, "no tracker is reachable to introduce this client to those who have the file; progress is kept"
 	case obstacle != "":
 		return obstacle, "those who have the file do not accept this client as a member of the group; waiting for a new ticket, progress is kept"
 	}

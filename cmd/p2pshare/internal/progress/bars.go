@@ -19,7 +19,13 @@ type Bars struct {
 	w     io.Writer
 	opts  []mpb.ContainerOption
 	bars  map[Task]*bar
-	board atomic.Pointer[mpb.Progress] // nil while nothing is drawn
+	board atomic.Pointer[board] // nil while nothing is drawn
+}
+
+// board is the lines of all bars at a time; gone is closed when they are.
+type board struct {
+	*mpb.Progress
+	gone chan struct{}
 }
 
 // bar is one line: the library draws it from its own goroutine, hence the pointer.
@@ -46,17 +52,19 @@ func (b *Bars) Update(t Task, s Snapshot) {
 }
 
 func (b *Bars) add(t Task, s Snapshot) *bar {
-	board := b.board.Load()
-	if board == nil {
-		board = mpb.New(b.opts...)
-		b.board.Store(board)
+	all := b.board.Load()
+	if all == nil {
+		all = &board{Progress: mpb.New(b.opts...), gone: make(chan struct{})}
+		b.board.Store(all)
 	}
 	last := new(atomic.Pointer[Snapshot])
 	last.Store(&s)
 	name := runewidth.FillRight(runewidth.Truncate(protocol.Printable(t.Name), nameWidth, "…"), nameWidth)
 	// A total of zero leaves it to End when the bar goes, also at 100 %.
-	return &bar{last: last, Bar: board.New(0, mpb.BarStyle(),
-		mpb.PrependDecorators(decor.Name(name+" ")),
+	return &bar{last: last, Bar: all.New(0, mpb.BarStyle(),
+		// What a user types meanwhile is echoed and moves the cursor; each row
+		// begins at the left again.
+		mpb.PrependDecorators(decor.Name("\r"+name+" ")),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + last.Load().Describe(t.Kind) })),
 	)}
 }
@@ -70,8 +78,11 @@ func (b *Bars) End(t Task) {
 	line.Abort(true)
 	delete(b.bars, t)
 	if len(b.bars) == 0 {
-		if board := b.board.Swap(nil); board != nil {
-			board.Wait()
+		if all := b.board.Load(); all != nil {
+			all.Wait()
+			_, _ = io.WriteString(b.w, "\r\x1b[J") // what was typed meanwhile
+			b.board.Store(nil)
+			close(all.gone)
 		}
 	}
 }
@@ -79,10 +90,11 @@ func (b *Bars) End(t Task) {
 // Note writes the line above the bars.
 func (b *Bars) Note(line string) {
 	text := []byte(line + "\n")
-	if board := b.board.Load(); board != nil {
-		if _, err := board.Write(text); err == nil {
+	if all := b.board.Load(); all != nil {
+		if _, err := all.Write(text); err == nil {
 			return
 		}
+		<-all.gone // the last drawing must not mix with it
 	}
 	_, _ = b.w.Write(text)
 }

@@ -79,7 +79,7 @@ func (s Snapshot) Describe(kind Kind) string {
 	if s.Rate >= 1 {
 		text += ", " + Rate(s.Rate)
 	}
-	if kind == Downloading {
+	if kind == Downloading && (s.Peers > 0 || s.Done < s.Total) {
 		text += fmt.Sprintf(", %d %s", s.Peers, plural(s.Peers, "peer"))
 	}
 	if s.ETA > 0 && s.ETA < maxETA {

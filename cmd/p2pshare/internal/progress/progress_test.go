@@ -30,7 +30,7 @@ func TestDescribe(t *testing.T) {
 		{"nothing known", progress.Downloading, progress.Snapshot{Total: 100}, "0 %, 0 peers"},
 		{"all known", progress.Downloading, progress.Snapshot{Done: 42, Total: 100, Rate: 1 << 20, Peers: 1, ETA: 61 * time.Second}, "42 %, 1.0 MiB/s, 1 peer, 1m1s left"},
 		{"nearly done", progress.Downloading, progress.Snapshot{Done: 9999, Total: 10000, Peers: 2, ETA: time.Millisecond}, "99 %, 2 peers, 1s left"},
-		{"empty file", progress.Downloading, progress.Snapshot{}, "100 %, 0 peers"},
+		{"empty file", progress.Downloading, progress.Snapshot{}, "100 %"},
 		{"hashing", progress.Hashing, progress.Snapshot{Done: 1, Total: 2, Rate: 10}, "50 %, 10 B/s"},
 		{"waiting", progress.Downloading, progress.Snapshot{Done: 1, Total: 2, Reason: "E_NO_SEEDERS", Message: "nobody \x1bhas it", Rate: 5}, `50 %, waiting: nobody \u001bhas it`},
 		{"waiting without words", progress.Downloading, progress.Snapshot{Total: 2, Reason: "E_NO_SEEDERS"}, "0 %, waiting: E_NO_SEEDERS"},

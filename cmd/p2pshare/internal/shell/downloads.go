@@ -39,6 +39,7 @@ func downloadFile(ctx context.Context, s *Shell, c call) (result, error) {
 
 // leave makes d a download of the background.
 func (s *Shell) leave(d Download) result {
+	s.followed.set(nil)
 	if !slices.Contains(s.background, d) {
 		s.background = append(s.background, d)
 	}
@@ -79,6 +80,8 @@ func wait(ctx context.Context, s *Shell, c call) (result, error) {
 	for i, out := range s.follow(ctx, chosen, c.timeout) {
 		if out.ended {
 			s.told(chosen[i])
+		} else {
+			s.followed.set(nil)
 		}
 		if out.err != nil {
 			if first == nil {
@@ -117,6 +120,7 @@ type followed struct {
 // follow shows the downloads until all ended, the context does, or the timeout
 // (zero: none) is over.
 func (s *Shell) follow(ctx context.Context, all []Download, timeout time.Duration) []followed {
+	s.followed.set(all)
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if timeout > 0 {

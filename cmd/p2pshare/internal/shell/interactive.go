@@ -72,8 +72,8 @@ func (s *Shell) Interact(ctx context.Context, t Terminal) error {
 	go func() {
 		defer close(watched)
 		for e := range s.Client.Watch(watching) {
-			if e.Kind == storedOnOne {
-				continue // the command that made the change says so itself
+			if e.Kind == storedOnOne || e.Kind == downloadEnded && s.followed.has(e.Group, e.File) {
+				continue // the command that it is about says so itself
 			}
 			at.show(s.Progress.Note, rl.Stderr(), e)
 		}
@@ -104,8 +104,11 @@ func (s *Shell) Interact(ctx context.Context, t Terminal) error {
 	}
 }
 
-// storedOnOne is the kind of event that tells of a change only one tracker has.
-const storedOnOne = "stored_on_one"
+// Kinds of events: a change that only one tracker has, a download that is over.
+const (
+	storedOnOne   = "stored_on_one"
+	downloadEnded = "download"
+)
 
 // runInterruptible runs a line; an interrupt cancels the command, not the shell.
 func (s *Shell) runInterruptible(ctx context.Context, interrupts <-chan os.Signal, text string) error {

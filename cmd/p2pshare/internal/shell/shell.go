@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/progress"
@@ -43,6 +44,31 @@ type Shell struct {
 	// background is the downloads that a command of this shell started and left,
 	// and whose end no command has told yet.
 	background []Download
+	followed   followedSet
+}
+
+// followedSet is the downloads whose end the present command, or the last one,
+// tells: notices of it would only repeat that.
+type followedSet struct {
+	mu    sync.Mutex
+	names map[[2]string]bool // group and file
+}
+
+func (f *followedSet) set(all []Download) {
+	names := make(map[[2]string]bool, len(all))
+	for _, d := range all {
+		p := d.Progress()
+		names[[2]string{p.Group, p.Name}] = true
+	}
+	f.mu.Lock()
+	f.names = names
+	f.mu.Unlock()
+}
+
+func (f *followedSet) has(group, file string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.names[[2]string{group, file}]
 }
 
 // New returns a shell.
