@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,10 @@ func (t *Tracker) noteServing(reason string) {
 	if reason == "" {
 		t.note(Activity{What: "serving", Result: "ok"})
 		return
+	}
+	reason = strings.TrimSuffix(reason, replica.Advice)
+	if t.replica.Network().IsZero() {
+		reason += "; exactly one tracker of a new network begins it (--new-network)"
 	}
 	log.Warnw("takes no requests", "reason", reason)
 	t.note(Activity{What: "not serving", Result: string(protocol.CodeBusy), Detail: reason, Warn: true})

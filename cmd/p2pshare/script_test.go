@@ -39,6 +39,7 @@ type stageKey struct{}
 //	status N PROGRAM ARG...
 //	                      runs a program that must end with exit status N
 //	network N             makes a network of N trackers in $WORK and starts them
+//	list FILE             takes the network of a list that was made already
 //	tracker N [FLAG...]   starts tracker N and waits until it serves
 //	begin N [FLAG...]     starts tracker N and does not wait
 //	served N              waits until a tracker that was begun serves
@@ -82,6 +83,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":    onStage(2, (*stage).status),
 			"network":   onStage(1, (*stage).network),
+			"list":      onStage(1, (*stage).list),
 			"tracker":   onStage(1, (*stage).tracker),
 			"begin":     onStage(1, (*stage).begin),
 			"served":    onStage(1, (*stage).served),
@@ -151,6 +153,16 @@ func (s *stage) network(ts *testscript.TestScript, args []string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (s *stage) list(ts *testscript.TestScript, args []string) error {
+	bin, err := exec.LookPath("p2pshare")
+	if err != nil {
+		return err
+	}
+	s.world = world.Open(bin, ts.MkAbs(args[0]), "HOME="+ts.Getenv("HOME"), "XDG_STATE_HOME="+ts.Getenv("XDG_STATE_HOME"))
+	ts.Setenv("INFO", s.world.Info)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,10 +17,6 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/roster"
 	"github.com/p2pshare/p2pshare/tracker"
 )
-
-// readyTime is how long a tracker may take to its first exchange with the
-// others before it tells why: the 3 s that this takes at most, and one more.
-const readyTime = 4 * time.Second
 
 // defaultClients is how many clients a tracker is prepared for.
 const defaultClients = 1000
@@ -204,16 +199,10 @@ func parseLimits(given []string) (limits map[string]string, onlyHelp bool, err e
 func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams, hangup <-chan os.Signal, path string) error {
 	lines := readConsole(ctx, std.in)
 	ready := t.Ready()
-	late := time.NewTimer(readyTime)
-	defer late.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-late.C:
-			if status := t.Status(); !status.Serving {
-				fmt.Fprintf(std.err, "warning: tracker %d does not serve yet: %s\n", cfg.Number, protocol.Printable(status.Reason))
-			}
 		case <-ready:
 			ready = nil
 			if err := dropMark(cfg.Dir); err != nil {

@@ -112,8 +112,11 @@ func (r *Replica) Serving() error {
 	return r.clockFault()
 }
 
+// Advice ends the text of an E_BUSY of this package: it is for clients.
+const Advice = "; use another tracker or try again later"
+
 func busy(why string) error {
-	return &protocol.Error{Code: protocol.CodeBusy, Msg: why + "; use another tracker or try again later", RetryAfter: defaultInterval}
+	return &protocol.Error{Code: protocol.CodeBusy, Msg: why + Advice, RetryAfter: defaultInterval}
 }
 
 // clockFault refuses while fewer than half of the connected trackers, this one

@@ -153,6 +153,21 @@ func TestNoticesKeepThePrompt(t *testing.T) {
 	s.screen.await(t, "* bob asks to join docs\\u001b[2J\n", 1)
 	s.typeKeys(t, "mi\r")
 	s.screen.await(t, "ada\n", 1)
+
+	// What a command tells is no notice as well; what goes on behind it is.
+	s.client.next = finished("docs", "a.bin")
+	s.typeKeys(t, "download_file docs a.bin\r")
+	s.screen.await(t, "downloaded a.bin", 1)
+	s.client.events <- node.Event{Kind: "download", Group: "docs", File: "a.bin", Text: "a.bin: complete"}
+	s.client.events <- node.Event{Kind: "download", Group: "docs", File: "b.bin", Text: "b.bin: complete"}
+	s.screen.await(t, "* b.bin: complete\n", 1)
+	if strings.Contains(s.screen.String(), "a.bin: complete") {
+		t.Error("the end of a download is told twice")
+	}
+	s.typeKeys(t, "download_file docs a.bin &\r")
+	s.screen.await(t, "downloading a.bin\n", 1)
+	s.client.events <- node.Event{Kind: "download", Group: "docs", File: "a.bin", Text: "a.bin: complete"}
+	s.screen.await(t, "* a.bin: complete\n", 1)
 	s.typeKeys(t, "\x04") // Ctrl-D
 	s.end(t)
 }

@@ -52,6 +52,11 @@ func New(ctx context.Context, bin, dir string, n int, env ...string) (*World, er
 	return w, nil
 }
 
+// Open makes a World of a network that has a list and keys already.
+func Open(bin, info string, env ...string) *World {
+	return &World{Dir: filepath.Dir(info), Info: info, bin: bin, env: env}
+}
+
 // freePorts asks the system for ports that nobody uses just now, all at once so
 // that they differ.
 func freePorts(n int) ([]int, error) {
