@@ -58,6 +58,7 @@ type Tracker struct {
 	rpc      *rpc.Server
 
 	stop  chan struct{}
+	ready chan struct{} // closed once it serves and the mark of a new network is gone
 	loops sync.WaitGroup
 	close func() error // once
 }
@@ -88,13 +89,14 @@ func New(cfg Config) (*Tracker, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracker{cfg: cfg, own: own, stop: make(chan struct{})}
+	t := &Tracker{cfg: cfg, own: own, stop: make(chan struct{}), ready: make(chan struct{})}
 	t.trackers.Store(int64(len(list)))
 	t.close = sync.OnceValue(t.shut)
 	if err := t.open(key, own, list, limits); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.loops.Go(t.run)
+	t.loops.Go(t.awaitReady)
 	return t, nil
 }
 
@@ -124,6 +126,11 @@ func ownKey(dir string, own roster.Entry) (crypto.PrivKey, error) {
 func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInfo, limits *auth.Limits) (err error) {
 	if t.unlock, err = host.Lock(t.cfg.Dir); err != nil {
 		return err
+	}
+	if t.cfg.NewNetwork.IsZero() {
+		if t.cfg.NewNetwork, err = readMark(t.cfg.Dir); err != nil {
+			return err
+		}
 	}
 	if err := t.openHost(key, own); err != nil {
 		return err
@@ -186,6 +193,20 @@ func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {
 	}
 	t.addr = roster.Format(own.Addr, own.ID)
 	return nil
+}
+
+// awaitReady takes the mark of a new network away once it is used up.
+func (t *Tracker) awaitReady() {
+	select {
+	case <-t.replica.Ready():
+	case <-t.stop:
+		return
+	}
+	if err := dropMark(t.cfg.Dir); err != nil {
+		log.Errorw("a wiped disk would begin the network afresh", "err", err)
+		t.note(Activity{What: "mark", Result: string(protocol.CodeOf(err)), Detail: err.Error(), Warn: true})
+	}
+	close(t.ready)
 }
 
 // run looks after what nobody else watches, until Close.

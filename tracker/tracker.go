@@ -21,8 +21,9 @@ type Config struct {
 	// Listen is where to bind when it differs from the entry (IP:PORT or multiaddr).
 	Listen string
 	// NewNetwork lets a folder without a catalog begin the network of this id,
-	// which all trackers that begin it together are given. Zero: it waits until
-	// it has caught up with another tracker.
+	// which all trackers that begin it together are given. Zero: that of MarkNew;
+	// in a folder without a mark it waits until it has caught up with another
+	// tracker.
 	NewNetwork protocol.NetworkID
 	// MaxClients sizes every other limit; default 1,000.
 	MaxClients int
@@ -74,7 +75,7 @@ func Limits() []Limit {
 }
 
 // Ready is closed once the tracker serves.
-func (t *Tracker) Ready() <-chan struct{} { return t.replica.Ready() }
+func (t *Tracker) Ready() <-chan struct{} { return t.ready }
 
 // Addr returns the full multiaddr at which it serves.
 func (t *Tracker) Addr() string { return t.addr }

@@ -33,6 +33,23 @@ const password = "correct horse battery"
 // newNetwork starts n trackers. The whole test has three minutes.
 func newNetwork(t testing.TB, n int) *network {
 	t.Helper()
+	net := listedNetwork(t, n)
+	// All at once: one alone would look for the others for 3 s.
+	for number := range n {
+		net.trackers = append(net.trackers, nil)
+		net.begin(number + 1)
+	}
+	for _, p := range net.trackers {
+		if _, err := p.Line(net.ctx); err != nil {
+			t.Fatalf("%v: %s", err, p.Stderr())
+		}
+	}
+	return net
+}
+
+// listedNetwork makes a network of n trackers and starts none.
+func listedNetwork(t *testing.T, n int) *network {
+	t.Helper()
 	bin, err := exec.LookPath("p2pshare")
 	if err != nil {
 		t.Fatal(err)
@@ -48,18 +65,7 @@ func newNetwork(t testing.TB, n int) *network {
 			t.Error(err)
 		}
 	})
-	net := &network{World: w, t: t, ctx: ctx}
-	// All at once: one alone would look for the others for 3 s.
-	for number := range n {
-		net.trackers = append(net.trackers, nil)
-		net.begin(number + 1)
-	}
-	for _, p := range net.trackers {
-		if _, err := p.Line(ctx); err != nil {
-			t.Fatalf("%v: %s", err, p.Stderr())
-		}
-	}
-	return net
+	return &network{World: w, t: t, ctx: ctx}
 }
 
 // begin starts a tracker and does not wait until it serves.

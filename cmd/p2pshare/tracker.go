@@ -138,17 +138,13 @@ func trackerConfig(c *cli.Context) (tracker.Config, error) {
 	if err := ownKey(dir, entries[number-1]); err != nil {
 		return none, err
 	}
-	network, err := readMark(dir)
-	if err == nil && network.IsZero() && c.Bool("new-network") {
-		network = protocol.NewNetworkID()
-		err = writeMark(dir, network)
-	}
-	if err != nil {
-		return none, err
+	if c.Bool("new-network") {
+		if err := tracker.MarkNew(dir, protocol.NewNetworkID()); err != nil {
+			return none, err
+		}
 	}
 	return tracker.Config{
 		Trackers: entries, Number: number, Dir: dir, Listen: c.String("listen"),
-		NewNetwork: network,
 		MaxClients: c.Int("max-clients"), RegistrationClosed: registration == "closed", MinPassword: c.Int("min-password"),
 	}, nil
 }
@@ -205,9 +201,6 @@ func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, s
 			return nil
 		case <-ready:
 			ready = nil
-			if err := dropMark(cfg.Dir); err != nil {
-				return err
-			}
 			fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr())
 		case <-hangup:
 			reload(t, std, path)

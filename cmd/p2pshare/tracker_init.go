@@ -14,11 +14,8 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/tracker"
 )
-
-// markName is the file in a tracker's folder that marks it as one of a new
-// network. It goes when the tracker has begun.
-const markName = "new-network"
 
 func trackerInit(c *cli.Context, std streams) error {
 	if !c.Args().Present() {
@@ -105,7 +102,7 @@ func makeKeys(path string, entries []roster.Entry) (ids map[int]peer.ID, isNew b
 			return nil, false, fmt.Errorf("derive the id of %s: %w", dir, err)
 		}
 		if isNew {
-			if err := writeMark(dir, network); err != nil {
+			if err := tracker.MarkNew(dir, network); err != nil {
 				return nil, false, err
 			}
 		}
@@ -116,41 +113,6 @@ func makeKeys(path string, entries []roster.Entry) (ids map[int]peer.ID, isNew b
 // trackerDir is the folder of a tracker: beside the list.
 func trackerDir(path string, number int) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf("tracker-%d", number))
-}
-
-// writeMark lets the folder begin the network of that id. It is on disk before
-// the tracker begins, so that one that crashed begins the same network again.
-func writeMark(dir string, id protocol.NetworkID) error {
-	if err := os.WriteFile(filepath.Join(dir, markName), []byte(id.String()+"\n"), 0o600); err != nil {
-		return protocol.Errorf(protocol.CodeConfig, "the folder cannot be marked as new: %w", err)
-	}
-	return nil
-}
-
-// readMark returns the network that the folder may begin, zero if none.
-func readMark(dir string) (protocol.NetworkID, error) {
-	path := filepath.Join(dir, markName)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return protocol.NetworkID{}, nil
-	}
-	if err != nil {
-		return protocol.NetworkID{}, protocol.Errorf(protocol.CodeState, "the mark of a new network cannot be read: %w", err)
-	}
-	id, err := protocol.ParseID[protocol.NetworkID](strings.TrimSpace(string(b)))
-	if err != nil {
-		return id, protocol.Errorf(protocol.CodeState, "%s is damaged: %w", protocol.Printable(path), err)
-	}
-	return id, nil
-}
-
-// dropMark takes the mark away once the tracker has begun: a wiped disk must
-// not begin the network afresh.
-func dropMark(dir string) error {
-	if err := os.Remove(filepath.Join(dir, markName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("take away the mark of a new network: %w", err)
-	}
-	return nil
 }
 
 // writeList puts the list in its place in one step. A new one replaces nothing,

@@ -71,34 +71,6 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-func TestMark(t *testing.T) {
-	dir := t.TempDir()
-	want := protocol.NewNetworkID()
-	if id, err := readMark(dir); !id.IsZero() || err != nil {
-		t.Errorf("an empty folder is marked with %v, %v", id, err)
-	}
-	if err := writeMark(dir, want); err != nil {
-		t.Fatal(err)
-	}
-	if id, err := readMark(dir); id != want || err != nil {
-		t.Errorf("the mark is read as %v, %v", id, err)
-	}
-	for range 2 { // the second time there is none
-		if err := dropMark(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if id, err := readMark(dir); !id.IsZero() || err != nil {
-		t.Errorf("the mark is still there: %v, %v", id, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, markName), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readMark(dir); protocol.CodeOf(err) != protocol.CodeState {
-		t.Errorf("a damaged mark: got %v, want E_STATE", err)
-	}
-}
-
 func TestLogLines(t *testing.T) {
 	dir := t.TempDir()
 	log, err := openLog(dir, "test.log")

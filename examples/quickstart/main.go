@@ -1,7 +1,8 @@
-// Quickstart TRACKER_INFO USER GROUP FILE asks for the password and fetches the file.
+// Quickstart TRACKER_INFO USER GROUP FILE reads the password from standard input and fetches the file.
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log"
@@ -11,9 +12,8 @@ import (
 )
 
 func main() {
-	var password string
-	_, _ = fmt.Scanln(&password)
-	if err := run(context.Background(), os.Args[1], os.Args[2], password, os.Args[3], os.Args[4]); err != nil {
+	password, _, _ := bufio.NewReader(os.Stdin).ReadLine() // without one the login says so
+	if err := run(context.Background(), os.Args[1], os.Args[2], string(password), os.Args[3], os.Args[4]); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -41,7 +41,7 @@ func run(ctx context.Context, info, number, addr string) error {
 	t, err := tracker.New(tracker.Config{
 		Trackers: entries,
 		Number:   n,
-		Dir:      filepath.Join(filepath.Dir(info), "tracker-"+number),
+		Dir:      filepath.Join(filepath.Dir(info), "tracker-"+number), // as "p2pshare tracker init" made it
 		Log:      func(a tracker.Activity) { log.Println(a.What, a.User, a.Group, a.Object, a.Result) },
 	})
 	if err != nil {
