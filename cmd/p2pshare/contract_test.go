@@ -35,7 +35,7 @@ func blanks() map[string]string {
 const stored = `"stored_on":"<copies>","trackers":2`
 
 // contract is every command of the client, in the order of a whole life. The
-// files: a.bin of 600,000 bytes, "b c.bin" that is empty.
+// files: a.bin of 600,000 bytes, d.bin of 10, "b c.bin" that is empty.
 func contract() []step {
 	got := func(group, name, size, pieces string) string {
 		peers := `[{"peer":"<peer>","user":"ada","pieces":` + pieces + `}]`
@@ -95,6 +95,23 @@ func contract() []step {
 		{"bob", "wait 'Lab 1' a.bin", "downloaded a.bin\t<files>/a.bin\t600000\tsha1 <sha1>\n", `{"downloads":[` + got("Lab 1", "a.bin", "600000", "2") + `]}`, ""},
 		{"bob", "Show_downloads", "[C] [Lab 1] a.bin\n[C] [Lab 1] b c.bin\n", `{"downloads":[` + shown("a.bin", "600000") + "," + shown("b c.bin", "0") + `]}`, ""},
 		{"bob", "show_downloads -v", "[C] [Lab 1] a.bin\t<progress>\n[C] [Lab 1] b c.bin\t<progress>\n", `{"downloads":[` + shown("a.bin", "600000") + "," + shown("b c.bin", "0") + `]}`, ""},
+
+		// With nobody who has it a download waits, and can be paused, resumed and cancelled.
+		{
+			"ada", `upload_file "Lab 1" d.bin`, "sharing d.bin\t10\t1 pieces\tsha1 <sha1>\n",
+			`{"group":"Lab 1","name":"d.bin","path":"<dir>/d.bin","size":10,"pieces":1,"sha1":"<sha1>","id":"<id>",` + stored + `}`, "",
+		},
+		{"ada", "logout", "logged out\n", `{` + stored + `}`, ""},
+		{"bob", `download_file --timeout 500ms "Lab 1" d.bin`, "", "", "E_NO_SEEDERS"},
+		{"bob", `wait --timeout 100ms "Lab 1" d.bin`, "", "", "E_NO_SEEDERS"},
+		{"bob", `pause_download "Lab 1" d.bin`, "paused d.bin\n", `{"group":"Lab 1","name":"d.bin","state":"paused"}`, ""},
+		{
+			"bob", "show_downloads", "[C] [Lab 1] a.bin\n[C] [Lab 1] b c.bin\n[D] [Lab 1] d.bin\n",
+			`{"downloads":[` + shown("a.bin", "600000") + "," + shown("b c.bin", "0") + `,{"group":"Lab 1","name":"d.bin","state":"paused","reason":"<any>","size":10,"done":0,"rate":0,"peers":0,"eta":0}]}`, "",
+		},
+		{"bob", `resume_download "Lab 1" d.bin`, "resumed d.bin\n", `{"group":"Lab 1","name":"d.bin","state":"<any>"}`, ""},
+		{"bob", `cancel_download "Lab 1" d.bin`, "cancelled d.bin\n", `{"group":"Lab 1","name":"d.bin"}`, ""},
+		{"ada", "login ada 'secret of ada'", "logged in as ada\n", `{"user":"ada",` + stored + `}`, ""},
 
 		{"ada", `stop_share "Lab 1" a.bin`, "stopped sharing a.bin in Lab 1\n", `{"group":"Lab 1","name":"a.bin",` + stored + `}`, ""},
 		{"ada", `transfer_group "Lab 1" bob`, "bob now owns Lab 1\n", `{"group":"Lab 1","user":"bob",` + stored + `}`, ""},
@@ -215,6 +232,7 @@ func contractWorld(t *testing.T, start func(*network, string) (*world.Proc, erro
 	n := newNetwork(t, 2)
 	n.file("a.bin", 600_000, 7)
 	n.file("b c.bin", 0, 8)
+	n.file("d.bin", 10, 9)
 	procs := make(map[string]*world.Proc)
 	for _, name := range []string{"ada", "bob", "eve"} {
 		p, err := start(n, name)

@@ -93,7 +93,9 @@ func wait(ctx context.Context, s *Shell, c call) (result, error) {
 		r.lines = append(r.lines, one.lines...)
 		rows = append(rows, one.fields)
 	}
-	r.fields = fields{"downloads": rows}
+	if first == nil || len(rows) > 0 {
+		r.fields = fields{"downloads": rows}
+	}
 	return r, first
 }
 
