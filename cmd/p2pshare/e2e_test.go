@@ -48,7 +48,7 @@ func newNetwork(t testing.TB, n int) *network {
 }
 
 // listedNetwork makes a network of n trackers and starts none.
-func listedNetwork(t *testing.T, n int) *network {
+func listedNetwork(t testing.TB, n int) *network {
 	t.Helper()
 	bin, err := exec.LookPath("p2pshare")
 	if err != nil {
