@@ -22,7 +22,7 @@ TIMEOUT  ?= 10m
 .DEFAULT_GOAL := help
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, as bin/p2pshare
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2pshare ./cmd/p2pshare

@@ -119,15 +119,21 @@ func TestLongOtherExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := background(t, n.Dir, trackerBin, n.Info, "1", web)
-	status := func() (s struct {
+	type figures struct {
 		Serving      bool
 		Users, Files int
-	}) { req, err := http.NewRequestWithContext(n.ctx, http.MethodGet, "http://"+web+"/", nil); if err != nil {
-		t.Fatal(err)
-	}; if resp, err := http.DefaultClient.Do(req); err == nil {
-		defer resp.Body.Close()
-		_ = json.NewDecoder(resp.Body).Decode(&s)
-	}; return s }
+	}
+	status := func() (f figures) {
+		req, err := http.NewRequestWithContext(n.ctx, http.MethodGet, "http://"+web+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			defer resp.Body.Close()
+			_ = json.NewDecoder(resp.Body).Decode(&f)
+		}
+		return f
+	}
 	n.eventually("the tracker serves, and says so over HTTP", func() bool { return status().Serving })
 	c := n.users("lab", "ada", "bob")
 	first, firstSum := n.file("first.bin", 1<<20, 12)

@@ -94,11 +94,11 @@ func runTracker(c *cli.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	err = serveTracker(ctx, t, cfg, std, hangup, c.Args().Get(0))
-	if closeErr := t.Close(); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("close: %w", closeErr))
+	serveTracker(ctx, t, cfg, std, hangup, c.Args().Get(0))
+	if err := t.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
 	}
-	return err
+	return nil
 }
 
 // trackerConfig checks flags and arguments.
@@ -192,13 +192,13 @@ func parseLimits(given []string) (limits map[string]string, onlyHelp bool, err e
 // serveTracker waits until the tracker serves, says so, and carries out what
 // the console says until it or a signal ends it. At each hangup it reads the
 // list at path again.
-func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams, hangup <-chan os.Signal, path string) error {
+func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams, hangup <-chan os.Signal, path string) {
 	lines := readConsole(ctx, std.in)
 	ready := t.Ready()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ready:
 			ready = nil
 			fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr())
@@ -210,7 +210,7 @@ func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, s
 				continue
 			}
 			if quit := console(ctx, t, std, text); quit {
-				return nil
+				return
 			}
 		}
 	}
