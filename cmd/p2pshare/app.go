@@ -46,7 +46,7 @@ func newApp(std streams) *cli.App {
 		ErrWriter: std.err,
 		Commands:  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std), compareCommand(std)},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
+			if c.Args().Present() && c.Args().First() != "help" {
 				return usagef("unknown command %q; the commands are tracker, client and demo", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)

@@ -29,7 +29,7 @@ func trackerCommand(std streams) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data", Usage: "folder of key, catalog and log (default: tracker-NUMBER beside TRACKER_INFO)"},
 			&cli.StringFlag{Name: "listen", Usage: "where to bind when it differs from the line in TRACKER_INFO"},
-			&cli.BoolFlag{Name: "new-network", Usage: "begin a new network if the folder has no catalog; for exactly one of its trackers"},
+			&cli.BoolFlag{Name: "new-network", DisableDefaultText: true, Usage: "begin a new network if the folder has no catalog; for exactly one of its trackers"},
 			&cli.IntFlag{Name: "max-clients", Value: defaultClients, Usage: "how many clients to be prepared for; other limits follow"},
 			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts"},
 			&cli.IntFlag{Name: "min-password", Value: 8, Usage: "the least length of a password, in characters"},
