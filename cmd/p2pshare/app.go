@@ -47,7 +47,7 @@ func newApp(std streams) *cli.App {
 		Commands:  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std), compareCommand(std)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() && c.Args().First() != "help" {
-				return usagef("unknown command %q; the commands are tracker, client and demo", c.Args().First())
+				return usagef("unknown command %q; the commands are tracker, client, demo and compare", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
