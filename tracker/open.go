@@ -72,6 +72,9 @@ func New(cfg Config) (*Tracker, error) {
 	if cfg.MinPassword <= 0 {
 		cfg.MinPassword = defaultMinPassword
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	limits, err := auth.NewLimits(cfg.Limits, time.Now)
 	if err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 		Host: t.host, Key: key, Roster: list, Presence: t.presence,
 		Hasher: auth.NewHasher(auth.HasherOptions{}), Limits: limits,
 		MaxClients: t.cfg.MaxClients, MinPassword: t.cfg.MinPassword, RegistrationClosed: t.cfg.RegistrationClosed,
-		Log: t.forward,
+		Log: t.forward, Now: t.cfg.Now,
 	})
 	t.rpc = service
 	t.replica, err = replica.Open(replica.Config{
@@ -171,6 +174,7 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 			}
 		},
 		Presence: t.presence,
+		Now:      t.cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -181,6 +185,13 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 }
 
 func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {
+	t.addr = roster.Format(own.Addr, own.ID)
+	if t.host = t.cfg.Host; t.host != nil {
+		if id := t.host.ID(); id != own.ID {
+			return protocol.Errorf(protocol.CodeConfig, "the host is %s, but the list names %s as tracker %d", id, own.ID, own.Number)
+		}
+		return nil
+	}
 	listen := own.Addr
 	if t.cfg.Listen != "" {
 		if listen, _, err = roster.ParseAddr(t.cfg.Listen); err != nil {
@@ -188,11 +199,7 @@ func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {
 		}
 	}
 	t.host, err = host.New(host.Options{Key: key, Listen: []ma.Multiaddr{listen}, MaxClients: t.cfg.MaxClients})
-	if err != nil {
-		return err
-	}
-	t.addr = roster.Format(own.Addr, own.ID)
-	return nil
+	return err
 }
 
 // awaitReady takes the mark of a new network away once it is used up.
@@ -284,7 +291,7 @@ func (t *Tracker) closeParts() error {
 	if t.store != nil {
 		note("catalog", t.store.Close())
 	}
-	if t.host != nil {
+	if t.host != nil && t.host != t.cfg.Host {
 		note("host", t.host.Close())
 	}
 	if t.unlock != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 	"github.com/p2pshare/p2pshare/tracker/internal/auth"
@@ -33,6 +35,12 @@ type Config struct {
 	MinPassword int
 	// Limits replaces rates by name, see Limits.
 	Limits map[string]string
+	// Host is a libp2p host of one's own, with the identity of the entry; it
+	// stays the caller's to close, and Listen and MaxClients do not touch it.
+	// Nil: one that listens at the entry's address.
+	Host libp2phost.Host
+	// Now replaces the wall clock, for tests; nil: time.Now.
+	Now func() time.Time
 	// Log gets one line for each thing a user did and each event of the system;
 	// nil: none. It is called from many goroutines and must not block for long.
 	Log func(Activity)

@@ -341,6 +341,7 @@ func TestNewRefuses(t *testing.T) {
 		{"unknown limit", func(c *tracker.Config) { c.Limits = map[string]string{"x": "off"} }, protocol.CodeConfig},
 		{"malformed limit", func(c *tracker.Config) { c.Limits = map[string]string{"ops": "x"} }, protocol.CodeConfig},
 		{"malformed listen", func(c *tracker.Config) { c.Listen = "nowhere" }, protocol.CodeConfig},
+		{"host of another", func(c *tracker.Config) { c.Host = tt.New(t).Host }, protocol.CodeConfig},
 		{"folder in use", func(c *tracker.Config) { *c = w.cfg[0] }, protocol.CodeLocked},
 		{"port in use", func(c *tracker.Config) { c.Listen = busy.Addr().String() }, protocol.CodeAddrInUse},
 	}
