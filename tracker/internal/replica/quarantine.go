@@ -72,6 +72,16 @@ func (q *quarantine) due(wall int64) []catalog.Fact {
 	return out
 }
 
+// putBack takes facts in again that could not be stored. What came from this
+// tracker's own disk comes by no exchange.
+func (q *quarantine) putBack(facts []catalog.Fact) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range facts {
+		q.facts[futureID{f.Key, f.Stamp}] = f
+	}
+}
+
 func (r *Replica) releaseDue() {
 	facts := r.later.due(r.wall())
 	if len(facts) == 0 {
@@ -79,5 +89,6 @@ func (r *Replica) releaseDue() {
 	}
 	if _, err := r.mergeAll(r.ctx, facts, nil); err != nil {
 		log.Infow("take in facts whose time has come", "err", err)
+		r.later.putBack(facts)
 	}
 }
