@@ -42,6 +42,9 @@ race: ## all tests under the race detector, in random order
 long: build ## what takes too long for every change: big files, many kills
 	P2PSHARE_LONG=1 go test -count=1 -timeout 60m -v -run 'TestLong' ./...
 
+sim: ## random worlds of trackers: SEEDS=10000, SEED=the first one
+	cd tracker/internal/sim && go test -count=1 -timeout 24h -run TestRandomWorlds -args -seeds $(or $(SEEDS),1000) -seed $(or $(SEED),1)
+
 e2e: ## the binary, as scripts drive it
 	go test -count=1 -timeout $(TIMEOUT) ./cmd/...
 
@@ -96,4 +99,4 @@ check: verify lint race e2e cross ## what CI runs
 clean: ## remove bin and profiles
 	rm -rf bin coverage.out
 
-.PHONY: help build demo lan-demo test race long e2e bench fuzz cover cross fmt lint generate verify vuln check clean
+.PHONY: help build demo lan-demo test race long sim e2e bench fuzz cover cross fmt lint generate verify vuln check clean

@@ -1,0 +1,16 @@
+// Package sim has the tests that run networks of trackers in virtual time. It
+// has nothing else.
+//
+// There are two kinds of network, since one does not do for all. On a lan (see
+// lan_test.go) hosts are a few maps and bytes go from slice to slice, so that a
+// world of five minutes takes a tenth of a second: enough for thousands of
+// random worlds. What runs on it is the replica as it is, gossipsub included,
+// over a disk that loses what was not synced. On simnet the hosts are those of
+// libp2p with QUIC on simulated packets, and what runs is whole trackers and
+// nodes: slower by an order of magnitude, so there are only scripted worlds.
+//
+// A random world follows a script made from its seed before it begins: what is
+// done when, what fails when, and what a crash leaves of a commit under way. The
+// same seed gives the same script; how goroutines interleave within one instant
+// is up to the scheduler, so a failure may take a few runs to come back.
+package sim
