@@ -26,10 +26,19 @@ type hybrid struct {
 	last protocol.Stamp
 }
 
+// setRight undoes the lead of a wall clock that ran ahead and was set right:
+// others would keep what is stamped so outside. The lock is held.
+func (h *hybrid) setRight(wall int64) {
+	if isFuture(wall, h.last) {
+		h.last = protocol.Stamp{Wall: wall + maxLead.Milliseconds()}
+	}
+}
+
 // now reads the clock: not before anything it has stamped or observed.
 func (h *hybrid) now(wall int64) protocol.Stamp {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.setRight(wall)
 	if wall > h.last.Wall {
 		return protocol.Stamp{Wall: wall, Origin: h.origin}
 	}
@@ -41,6 +50,7 @@ func (h *hybrid) now(wall int64) protocol.Stamp {
 func (h *hybrid) next(wall int64, after protocol.Stamp) protocol.Stamp {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.setRight(wall)
 	base := h.last
 	if after.After(base) {
 		base = after
@@ -62,6 +72,7 @@ func (h *hybrid) observe(wall int64, s protocol.Stamp) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.setRight(wall)
 	if s.After(h.last) {
 		h.last = s
 	}

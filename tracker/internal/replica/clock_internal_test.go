@@ -22,6 +22,7 @@ func TestHybridNext(t *testing.T) {
 		{"wall went on", protocol.Stamp{Wall: 9, Logical: 5}, 10, protocol.Stamp{}, protocol.Stamp{Wall: 10}},
 		{"same millisecond", protocol.Stamp{Wall: 10, Logical: 5}, 10, protocol.Stamp{}, protocol.Stamp{Wall: 10, Logical: 6}},
 		{"wall went back", protocol.Stamp{Wall: 20}, 10, protocol.Stamp{}, protocol.Stamp{Wall: 20, Logical: 1}},
+		{"wall was far ahead", protocol.Stamp{Wall: 700_000}, 10, protocol.Stamp{}, protocol.Stamp{Wall: 120_010, Logical: 1}},
 		{"replaces a later one", protocol.Stamp{Wall: 5}, 10, protocol.Stamp{Wall: 30, Logical: 2}, protocol.Stamp{Wall: 30, Logical: 3}},
 		{"logical is used up", protocol.Stamp{Wall: 10, Logical: math.MaxUint32}, 10, protocol.Stamp{}, protocol.Stamp{Wall: 11}},
 	}
