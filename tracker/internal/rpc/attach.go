@@ -136,9 +136,13 @@ func (s *Server) flush(a *attached, send func(*pb.Event) bool) error {
 	}
 }
 
-// stillGood looks at the session of an open stream again: whether its time is
-// over, and after a change of the password whether it is of the new one.
+// stillGood looks at an open stream again: whether this tracker still serves,
+// whether the session's time is over, and after a change of the password
+// whether it is of the new one.
 func (s *Server) stillGood(a *attached) error {
+	if err := s.replica.Serving(); err != nil {
+		return err // the client goes on at another tracker
+	}
 	now := s.cfg.Now()
 	s.hub.mu.Lock()
 	session := a.session
