@@ -70,7 +70,7 @@ func TestOldCopyOfADisk(t *testing.T) {
 
 // catchUp waits until a tracker serves, and looks all the time whether it does
 // so with half of the catalog. It returns early when stop says so.
-func (m *member) catchUp(want int, stop func(facts int) bool) {
+func (m *member) catchUp(want int, stop func() bool) {
 	m.w.t.Helper()
 	for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(time.Millisecond) {
 		serving := m.running().Serving() == nil
@@ -81,7 +81,7 @@ func (m *member) catchUp(want int, stop func(facts int) bool) {
 			m.w.t.Fatalf("it serves with %d of %d facts", facts, want)
 		case serving:
 			return
-		case stop != nil && stop(facts):
+		case stop != nil && stop():
 			return
 		}
 	}
@@ -121,11 +121,11 @@ func TestWipedTracker(t *testing.T) {
 		m.waits()
 		// Killed in the middle of catching up, it starts over and waits again.
 		for _, o := range w.members[1:] {
-			w.lan.cable(m.id, o.id).slow(50 * time.Millisecond)
-			w.lan.cable(o.id, m.id).slow(50 * time.Millisecond)
+			w.net.slow(m.id, o.id, 50*time.Millisecond)
+			w.net.slow(o.id, m.id, 50*time.Millisecond)
 		}
 		w.heal()
-		m.catchUp(all, func(facts int) bool { return facts > all/4 })
+		m.catchUp(all, func() bool { return len(m.disk.copied()) > 0 })
 		m.kill()
 		w.cut(m)
 		m.start()
@@ -184,8 +184,8 @@ func TestStartedBeforeTheFirstFact(t *testing.T) {
 			}
 		}
 		// To an empty network a blank tracker belongs as soon as it meets it.
-		w.lan.heal(w.members[1].id, w.members[2].id)
-		w.lan.heal(w.members[2].id, w.members[1].id)
+		w.net.heal(w.members[1].id, w.members[2].id)
+		w.net.heal(w.members[2].id, w.members[1].id)
 		w.await("the blank one serves", healTime, func() bool { return w.members[2].running().Serving() == nil })
 		w.members[0].must(act{kind: "register", n: 1, name: "ada"})
 		w.members[2].must(act{kind: "register", n: 2, name: "bob"})

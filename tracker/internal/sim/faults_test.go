@@ -17,14 +17,14 @@ func (w *player) fail(h happening, m *member) {
 	case "isolate":
 		w.cut(m)
 	case "cut":
-		w.lan.cut(m.id, other.id)
-		w.lan.cut(other.id, m.id)
+		w.net.cut(m.id, other.id)
+		w.net.cut(other.id, m.id)
 	case "cut one way":
-		w.lan.cut(m.id, other.id)
+		w.net.cut(m.id, other.id)
 	case "heal":
 		w.heal()
 	case "slow":
-		w.lan.cable(m.id, other.id).slow(time.Duration(h.size%1_500) * time.Millisecond)
+		w.net.slow(m.id, other.id, time.Duration(h.size%1_500)*time.Millisecond)
 	case "kill":
 		m.kill()
 	case "stop":

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many random worlds; default 50, with -short or -race 20")
+	seeds = flag.Int("seeds", 0, "how many random worlds; default 40, with -short or -race 20")
 	first = flag.Uint64("seed", 1, "the first seed of random worlds; with -seeds 1 it repeats one")
 )
 
@@ -42,27 +42,37 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 
 // TestRandomWorlds plays worlds from consecutive seeds:
 //
-//	go test ./tracker/internal/sim -run TestRandomWorlds -seed 17 -seeds 1 -v
+//	go test ./tracker/internal/sim -run 'TestRandomWorlds$' -seed 17 -seeds 1 -v
 func TestRandomWorlds(t *testing.T) {
 	n := *seeds
 	if n == 0 {
-		n = 50
+		n = 40
 		if raceEnabled || testing.Short() {
 			n = 20
 		}
 	}
+	playAll(t, n, func() fabric { return newLAN() })
+}
+
+// TestRandomWorldsOverQUIC plays the same scripts with hosts of libp2p: one in
+// a hundred of as many seeds, since they take ten times as long.
+func TestRandomWorldsOverQUIC(t *testing.T) {
+	playAll(t, max(2, *seeds/100), func() fabric { return newPackets() })
+}
+
+func playAll(t *testing.T, n int, over func() fabric) {
 	var slowest time.Duration
 	total := map[string]int{}
 	for seed := *first; seed < *first+uint64(n); seed++ {
 		ok := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				w := newScript(seed).play(t)
+				w := newScript(seed).play(t, over())
 				slowest = max(slowest, w.healed)
 				w.count(total)
 			})
 		})
 		if !ok {
-			t.Errorf("repeat it with: go test ./tracker/internal/sim -run TestRandomWorlds -seed %d -seeds 1 -v", seed)
+			t.Errorf("repeat it with: go test ./tracker/internal/sim -run '%s$' -seed %d -seeds 1 -v", t.Name(), seed)
 		}
 	}
 	summary := fmt.Sprintf("%d worlds of %v; the slowest was equal again after %v; %v", n, worldTime, slowest, total)
@@ -171,13 +181,13 @@ type player struct {
 }
 
 // play plays the script, brings the world to rest and checks it.
-func (s *script) play(t *testing.T) *player {
+func (s *script) play(t *testing.T, over fabric) *player {
 	w := &player{
-		world: newWorld(t, s.trackers, s.seed), s: s, begun: time.Now(), copies: map[*member][]store.Batch{},
+		world: newWorldOver(t, over, s.trackers, s.seed), s: s, begun: time.Now(), copies: map[*member][]store.Batch{},
 	}
 	for _, a := range w.members {
 		for _, b := range w.members {
-			w.lan.cable(a.id, b.id).slow(time.Duration(100+w.rng.IntN(20_000)) * time.Microsecond)
+			w.net.slow(a.id, b.id, time.Duration(100+w.rng.IntN(20_000))*time.Microsecond)
 		}
 	}
 	w.start()
@@ -209,7 +219,7 @@ func (w *player) rest() {
 		m.disk.setFull(false)
 		m.setRoster(infos(w.members))
 		for _, other := range w.members {
-			w.lan.cable(m.id, other.id).slow(time.Millisecond)
+			w.net.slow(m.id, other.id, time.Millisecond)
 		}
 	}
 	w.start()

@@ -93,9 +93,13 @@ func TestClockThatIsOff(t *testing.T) {
 				if m.running().Serving() == nil {
 					t.Error("restarted, it serves though its clock is off")
 				}
+				// A client shows it the stamp that it was told here.
+				m.running().Observe(m.running().Now())
 				m.offset.Store(0)
 				w.settle()
-				m.must(act{kind: "register", n: 100, name: "off"})
+				if s, err := m.do(act{kind: "register", n: 100, name: "off"}); err != nil || s.On != 2 {
+					t.Errorf("a change once the clock is right: stored on %d, %v", s.On, err)
+				}
 				w.settle()
 			})
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -22,11 +23,11 @@ import (
 // netID is the network of every world.
 var netID = protocol.NetworkID{1}
 
-// world is some trackers on a lan, in a bubble. Its methods are called by the
+// world is some trackers in a bubble. Its methods are called by the
 // one goroutine that plays the script; those of a member by any.
 type world struct {
 	t       *testing.T
-	lan     *lan
+	net     fabric
 	members []*member
 	model   *model
 	rng     *rand.Rand // for what is not in the script: delays, keys
@@ -43,15 +44,17 @@ type member struct {
 
 	mu      sync.Mutex
 	up      bool
-	station *station
+	host    host.Host
 	store   *handle
 	replica *replica.Replica
 	roster  []peer.AddrInfo
 }
 
 // newWorld makes n trackers that know each other and none of which runs.
-func newWorld(t *testing.T, n int, seed uint64) *world {
-	w := &world{t: t, lan: newLAN(), model: newModel(), rng: rand.New(rand.NewPCG(seed, 2))}
+func newWorld(t *testing.T, n int, seed uint64) *world { return newWorldOver(t, newLAN(), n, seed) }
+
+func newWorldOver(t *testing.T, over fabric, n int, seed uint64) *world {
+	w := &world{t: t, net: over, model: newModel(), rng: rand.New(rand.NewPCG(seed, 2))}
 	for range n {
 		w.add()
 	}
@@ -59,6 +62,7 @@ func newWorld(t *testing.T, n int, seed uint64) *world {
 		for _, m := range w.members {
 			m.stop()
 		}
+		w.net.close()
 	})
 	return w
 }
@@ -86,7 +90,7 @@ func (w *world) add() *member {
 
 func infos(members []*member) (out []peer.AddrInfo) {
 	for _, m := range members {
-		out = append(out, peer.AddrInfo{ID: m.id})
+		out = append(out, m.w.net.info(m.id))
 	}
 	return out
 }
@@ -102,7 +106,7 @@ func (m *member) start() {
 	if up {
 		return
 	}
-	st, err := m.w.lan.newStation(m.key)
+	st, err := m.w.net.open(m.key)
 	if err != nil {
 		m.w.t.Fatal(err)
 	}
@@ -120,7 +124,7 @@ func (m *member) start() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.up, m.station, m.store, m.replica = true, st, db, r
+	m.up, m.host, m.store, m.replica = true, st, db, r
 }
 
 func (m *member) others() []peer.AddrInfo {
@@ -164,7 +168,7 @@ func (m *member) stop() {
 	if !up {
 		return
 	}
-	if err := m.station.Close(); err != nil {
+	if err := m.host.Close(); err != nil {
 		m.w.t.Errorf("close a host: %v", err)
 	}
 	if err := m.replica.Close(); err != nil {
@@ -217,8 +221,8 @@ func (w *world) cut(some ...*member) {
 	for _, a := range some {
 		for _, b := range w.members {
 			if !slices.Contains(some, b) {
-				w.lan.cut(a.id, b.id)
-				w.lan.cut(b.id, a.id)
+				w.net.cut(a.id, b.id)
+				w.net.cut(b.id, a.id)
 			}
 		}
 	}
@@ -227,7 +231,7 @@ func (w *world) cut(some ...*member) {
 func (w *world) heal() {
 	for _, a := range w.members {
 		for _, b := range w.members {
-			w.lan.heal(a.id, b.id)
+			w.net.heal(a.id, b.id)
 		}
 	}
 }
