@@ -3,11 +3,12 @@
 //
 // There are two kinds of network, since one does not do for all. On a lan (see
 // lan_test.go) hosts are a few maps and bytes go from slice to slice, so that a
-// world of five minutes takes a tenth of a second: enough for thousands of
-// random worlds. What runs on it is the replica as it is, gossipsub included,
-// over a disk that loses what was not synced. On simnet the hosts are those of
-// libp2p with QUIC on simulated packets, and what runs is whole trackers and
-// nodes: slower by an order of magnitude, so there are only scripted worlds.
+// world of five minutes takes a fifth of a second of one core: enough for
+// thousands of random worlds. On simnet (fabric_test.go) the hosts are those of
+// libp2p with QUIC on simulated packets: about ten times slower, so one in a
+// hundred of the random worlds runs there, and the scripted worlds of whole
+// trackers and nodes (network_test.go). On both the replica runs as it is,
+// gossipsub included; in random worlds over a disk that loses what was not synced.
 //
 // A random world follows a script made from its seed before it begins: what is
 // done when, what fails when, and what a crash leaves of a commit under way. The
