@@ -29,7 +29,9 @@ import (
 
 var log = logging.Logger("p2pshare/node")
 
-// inFlight bounds the bytes of pieces under way of the whole process.
+// inFlight bounds the bytes of pieces under way of the whole process: those
+// asked for, but for two pieces that each download may ask for, and strictly
+// those that are in memory.
 const inFlight = 32 << 20
 
 // Node is one client. All methods are safe for concurrent use.
@@ -41,8 +43,8 @@ type Node struct {
 	server   *piece.Server
 	trackers *trackers.Client
 	swarms   *swarm.Shared
-	buffers  piece.Buffers // of all downloads
-	incoming *piece.Limit  // of all downloads; nil for none
+	buffers  *piece.Buffers // of all downloads
+	incoming *piece.Limit   // of all downloads; nil for none
 	events   bus
 	names    names
 	online   atomic.Bool // a tracker holds the lease of this client
@@ -104,6 +106,7 @@ func (n *Node) open() error {
 	}
 	n.undo = append(n.undo, n.trackers.Close)
 	n.gate = gate.New(n.trackers.Trusted)
+	n.buffers = piece.NewBuffers(inFlight)
 	n.swarms = swarm.NewShared(n.cfg.budget(), n.cfg.workers)
 	n.incoming = limit(n.cfg.downloadLimit)
 	n.server = piece.NewServer(piece.ServerConfig{

@@ -292,7 +292,7 @@ func (d *Download) dial(ctx context.Context, m *protocol.Manifest, id peer.ID, s
 	}
 	conn, err := piece.Open(ctx, piece.OpenConfig{
 		Host: h, Peer: id, Manifest: m, File: d.key.file, Ticket: ticket.envelope, Sink: sink,
-		Buffers: &d.account.node.buffers, Limit: d.account.node.incoming,
+		Buffers: d.account.node.buffers, Limit: d.account.node.incoming,
 	})
 	if err != nil {
 		return nil, err // not conn: a nil *Conn in a Link is not nil

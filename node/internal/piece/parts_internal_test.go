@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -12,18 +13,60 @@ import (
 func TestBuffers(t *testing.T) {
 	var pool Buffers
 	for length := int64(protocol.PieceLength); length <= protocol.MaxPieceLength; length *= 2 {
-		b := pool.get(length, length-1)
-		if int64(len(b.B)) != length-1 || b.home == nil {
-			t.Errorf("piece length %d: a buffer of %d bytes, from a pool: %v", length, len(b.B), b.home != nil)
+		b := pool.get(nil, length, length-1)
+		if int64(len(b.B)) != length-1 || b.from != &pool {
+			t.Errorf("piece length %d: a buffer of %d bytes, from the pool: %v", length, len(b.B), b.from == &pool)
 		}
 		b.Release()
-		again := pool.get(length, length)
+		again := pool.get(nil, length, length)
 		b.Release() // by mistake: it must not take again's bytes
-		if third := pool.get(length, length); &third.B[0] == &again.B[0] {
+		if third := pool.get(nil, length, length); &third.B[0] == &again.B[0] {
 			t.Errorf("piece length %d: one buffer for two", length)
 		}
 	}
 	(&Buffer{B: []byte{1}}).Release() // has no pool
+}
+
+// Who finds the pool empty waits in turn, until a buffer comes back or the
+// stream ends; one buffer there always is.
+func TestBuffersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = protocol.PieceLength
+		pool := NewBuffers(2*n + n/2)
+		held := []*Buffer{pool.get(nil, n, n), pool.get(nil, n, n)}
+		got := make(chan *Buffer, 2)
+		go func() { got <- pool.get(nil, n, n) }()
+		synctest.Wait()
+		ended := make(chan struct{})
+		gone := make(chan *Buffer, 1)
+		go func() { gone <- pool.get(ended, n, n) }()
+		synctest.Wait()
+		go func() { got <- pool.get(nil, n, n/2) }() // would fit, but it is not its turn
+		synctest.Wait()
+		if len(got)+len(gone) > 0 {
+			t.Fatal("more than the limit was handed out")
+		}
+		close(ended)
+		if b := <-gone; b != nil {
+			t.Error("a stream that has ended got a buffer")
+		}
+		held[0].Release()
+		synctest.Wait()
+		if len(got) != 2 || pool.used != 2*n+n/2 {
+			t.Errorf("%d buffers handed out, %d bytes in use", len(got), pool.used)
+		}
+		held[1].Release()
+		(<-got).Release()
+		(<-got).Release()
+		if pool.used != 0 || len(pool.waiting) != 0 {
+			t.Errorf("%d bytes in use at the end, %d waiting", pool.used, len(pool.waiting))
+		}
+		large := pool.get(nil, 8*n, 8*n)
+		if int64(len(large.B)) != 8*n {
+			t.Error("no buffer for a piece above the limit")
+		}
+		large.Release()
+	})
 }
 
 func TestNews(t *testing.T) {
