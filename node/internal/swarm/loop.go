@@ -120,15 +120,17 @@ func (l *loop) run(ctx context.Context) error {
 	return l.err
 }
 
-// apply handles a message and those that wait behind it.
+// apply handles a message and those that wait behind it, a batch at most. What
+// is taken from the inbox is applied: a lost message would be owed for ever.
 func (l *loop) apply(ctx context.Context, m message) {
-	for range batch {
-		m.apply(ctx, l)
+	m.apply(ctx, l)
+	for range batch - 1 {
 		if l.over {
 			return
 		}
 		select {
 		case m = <-l.inbox:
+			m.apply(ctx, l)
 		default:
 			return
 		}
