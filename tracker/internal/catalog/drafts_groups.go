@@ -33,13 +33,18 @@ func (c *Catalog) Grant(g protocol.GroupID, u protocol.UserID) []Draft {
 	return out
 }
 
-// Remove ends u's membership. origin is the tracker that writes it, as in the
+// Remove ends u's membership, and a request that was made on the far side of a
+// cut while u was let in on this one: the owner would find it again. origin is the tracker that writes it, as in the
 // stamps that it makes.
 func (c *Catalog) Remove(g protocol.GroupID, u protocol.UserID, origin string) []Draft {
 	if !c.IsMember(g, u) {
 		return nil
 	}
-	return []Draft{draft(groupUserKey("removed", g, u)+"/"+Key(origin), removedValue{})}
+	out := []Draft{draft(groupUserKey("removed", g, u)+"/"+Key(origin), removedValue{})}
+	if c.Request(g, u) == RequestOpen {
+		out = append(out, SetRequest(g, u, RequestWithdrawn)...)
+	}
+	return out
 }
 
 // Transfer makes u the owner.

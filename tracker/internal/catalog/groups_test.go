@@ -9,6 +9,22 @@ import (
 )
 
 // What becomes of user 2 in a group of user 1, whom both sides of a cut know.
+// A request from the far side of a cut does not outlive the membership that
+// came of another one: removal ends both.
+func TestRemovalSettlesTheRequest(t *testing.T) {
+	w, a, b := two(t)
+	w.club(t, 2)
+	g, u := gid(1), uid(3)
+	a.do(a.c.Grant(g, u))
+	b.do(catalog.SetRequest(g, u, catalog.RequestOpen))
+	w.heal(t)
+	a.do(a.c.Remove(g, u, a.id))
+	w.heal(t)
+	if got := b.c.Requests(g); len(got) != 0 || b.c.IsMember(g, u) {
+		t.Errorf("open requests after the removal: %v, member: %v, want none", got, b.c.IsMember(g, u))
+	}
+}
+
 func TestMembershipAcrossACut(t *testing.T) {
 	g, u := gid(1), uid(2)
 	tests := []struct {
