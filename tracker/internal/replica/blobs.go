@@ -140,6 +140,9 @@ func (r *Replica) fetchMissing() {
 	}
 }
 
+// HasManifest reports whether a manifest is stored here.
+func (r *Replica) HasManifest(id protocol.FileID) (bool, error) { return r.cfg.Store.HasBlob(id) }
+
 // Manifest returns a manifest's bytes, from another tracker if need be. E_NOT_FOUND.
 func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
 	b, ok, err := r.cfg.Store.Blob(id)

@@ -10,6 +10,8 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
 	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
 )
 
@@ -267,4 +269,41 @@ func TestBadAddresses(t *testing.T) {
 			wantCode(t, "Attach", ada.StartAttach(tc.addrs...).Err(), tc.want)
 		})
 	}
+}
+
+// A file whose description was lost with a tracker can be shared again by
+// whoever has it.
+func TestLostManifestIsTakenAgain(t *testing.T) {
+	w := newWorld(t, options{})
+	ada, _, gid := pair(w)
+	m := tt.Manifest("a.bin", 2, 1)
+	id, data := m.ID(), m.Encode()
+	_, err := w.replica.Propose(t.Context(), replica.Proposal{Build: func(c *catalog.Catalog) ([]catalog.Draft, error) {
+		share := catalog.Share{Group: protocol.GroupID(gid), File: id, User: protocol.UserID(ada.User), Peer: "elsewhere"}
+		return c.ShareFile(share, m, int64(len(data))), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known, err := ada.Put(gid, id, data); err != nil || known {
+		t.Fatalf("PutManifest = %v, %v, want it taken", known, err)
+	}
+	if _, err := tt.Do(ada, ada.At().ShareFile, &pb.ShareFileRequest{Group: tt.Group("g"), FileId: id[:]}); err != nil {
+		t.Error(err)
+	}
+	if known, err := ada.Put(gid, id, data); err != nil || !known {
+		t.Errorf("PutManifest again = %v, %v, want known", known, err)
+	}
+}
+
+// What is known already, or nothing at all, cannot be sent for ever.
+func TestManifestUploadEnds(t *testing.T) {
+	w := newWorld(t, options{})
+	ada, _, gid := pair(w)
+	m := tt.Manifest("a.bin", 2, 1)
+	if _, err := ada.Share("g", m); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ada.Put(gid, m.ID(), make([]byte, protocol.MaxManifest+protocol.ManifestChunk))
+	wantCode(t, "more than any manifest has, of one that is known", err, protocol.CodeLimit)
 }

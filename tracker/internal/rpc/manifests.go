@@ -52,6 +52,8 @@ type manifestUpload struct {
 	known bool // here already: what still comes is dropped
 	held  bool // a place among the long ones
 	data  []byte
+	// received is how many bytes have come, dropped ones too.
+	received int
 }
 
 func (u *manifestUpload) add(m *pb.PutManifestRequest) error {
@@ -60,11 +62,13 @@ func (u *manifestUpload) add(m *pb.PutManifestRequest) error {
 			return err
 		}
 	}
+	// Each message counts for a byte at least, so that none can come for ever.
+	u.received += max(len(m.GetData()), 1)
 	switch n := len(u.data) + len(m.GetData()); {
+	case n > protocol.MaxManifest, u.received > protocol.MaxManifest+1: // an empty one is allowed
+		return limitReached("bytes of the description of a file", protocol.MaxManifest)
 	case u.known:
 		return nil
-	case n > protocol.MaxManifest:
-		return limitReached("bytes of the description of a file", protocol.MaxManifest)
 	case n > protocol.ManifestChunk && !u.held:
 		if err := u.acquire(); err != nil {
 			return err
@@ -81,7 +85,7 @@ func (u *manifestUpload) begin(m *pb.PutManifestRequest) error {
 		return err
 	}
 	u.id, u.begun = id, true
-	return u.s.view(func(c *catalog.Catalog) error {
+	err = u.s.view(func(c *catalog.Catalog) error {
 		g, err := memberGroupByID(c, m.GetGroupId(), u.user)
 		if err != nil {
 			return err
@@ -89,6 +93,12 @@ func (u *manifestUpload) begin(m *pb.PutManifestRequest) error {
 		_, u.known = c.File(g.ID, id)
 		return nil
 	})
+	if err != nil || !u.known {
+		return err
+	}
+	// The file may have come without its description, from a tracker that is gone.
+	u.known, err = u.s.replica.HasManifest(id)
+	return err
 }
 
 // acquire waits for one of the places for long manifests, which bound memory.
