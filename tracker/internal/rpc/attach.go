@@ -65,16 +65,15 @@ func (s *Server) present(a *attached) []*pb.Event {
 			s.hub.push.know(g)
 		}
 		for id, u := range revoked {
-			if shareGroup(cat, a.user, u) {
+			switch {
+			case !shareGroup(cat, a.user, u):
+			case len(synced.RevokedSessions) < protocol.MaxElements:
 				synced.RevokedSessions = append(synced.RevokedSessions, id[:])
+			default: // more than one message holds
+				out = append(out, sessionRevoked(id, u))
 			}
 		}
 	})
-	// More than one message may hold: the newest tickets matter as much as the
-	// others, but thousands of logouts in a quarter of an hour are not of people.
-	if len(synced.RevokedSessions) > protocol.MaxElements {
-		synced.RevokedSessions = synced.RevokedSessions[:protocol.MaxElements]
-	}
 	return append(out,
 		&pb.Event{Body: &pb.Event_Roster{Roster: &pb.Roster{Trackers: s.trackers()}}},
 		&pb.Event{Body: &pb.Event_Synced{Synced: synced}})

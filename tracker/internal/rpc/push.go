@@ -169,9 +169,9 @@ func (b *batch) members(g protocol.GroupID) []*attached {
 
 // revoked tells everybody who may serve the session's user, and ends what it holds.
 func (b *batch) revoked(m catalog.Meaning, stamp protocol.Stamp) {
-	b.h.rememberRevoked(m, stamp)
+	b.h.rememberRevoked(m, b.h.learned(stamp))
 	b.drops = append(b.drops, func(l presence.Lease, _ presence.Offer) bool { return l.Session == m.Session })
-	e := &pb.Event{Body: &pb.Event_SessionRevoked{SessionRevoked: &pb.SessionRevoked{SessionId: m.Session[:], UserId: m.User[:]}}}
+	e := sessionRevoked(m.Session, m.User)
 	told := make(map[*attached]bool)
 	for _, g := range b.c.GroupsOf(m.User) {
 		for _, a := range b.members(g.ID) {
@@ -187,6 +187,10 @@ func (b *batch) revoked(m catalog.Meaning, stamp protocol.Stamp) {
 			b.sends = append(b.sends, func() { a.end(notLoggedIn()) })
 		}
 	}
+}
+
+func sessionRevoked(id protocol.SessionID, u protocol.UserID) *pb.Event {
+	return &pb.Event{Body: &pb.Event_SessionRevoked{SessionRevoked: &pb.SessionRevoked{SessionId: id[:], UserId: u[:]}}}
 }
 
 func (h *hub) sessionOf(a *attached) protocol.SessionID {
