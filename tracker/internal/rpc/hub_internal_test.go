@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,18 @@ func TestSlowClientIsEnded(t *testing.T) {
 	}
 	if protocol.CodeOf(a.err) != protocol.CodeBusy {
 		t.Errorf("ended with %v, want E_BUSY", a.err)
+	}
+}
+
+// What is remembered of tries at names that nobody has does not grow with them.
+func TestNobodyIsBounded(t *testing.T) {
+	for _, name := range []string{"ada", strings.Repeat("x", 65), strings.Repeat("x", 66), strings.Repeat("x", protocol.MaxRequest)} {
+		if got := nobody(name); len(got) > 70 {
+			t.Errorf("a name of %d bytes is remembered by %d bytes", len(name), len(got))
+		}
+	}
+	if nobody("Ada") != nobody("ada") || nobody("ada") == nobody("bob") {
+		t.Error("names are not told apart as accounts are")
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest
 		return nil, err
 	}
 	// What is counted for somebody who does not exist must look the same.
-	account := "name " + strings.ToLower(req.Msg.GetName())
+	account := nobody(req.Msg.GetName())
 	if !u.ID.IsZero() {
 		account = u.ID.String()
 		s.replica.AwaitVerifier(ctx, u.ID)
@@ -65,6 +65,16 @@ func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest
 		return nil, err
 	}
 	return connect.NewResponse(&pb.LoginResponse{Session: envelope, UserId: u.ID[:], Name: u.Name, Stored: stored}), nil
+}
+
+// nobody is the account that tries at a name which nobody has are counted for.
+// Names longer than any are counted together: what is remembered is bounded.
+func nobody(name string) string {
+	const longest = 32 + 1 + 32 // the name, a tilde and the whole of the id
+	if len(name) > longest {
+		return "names too long"
+	}
+	return "name " + strings.ToLower(name)
 }
 
 // nameHolder returns whom the name of a login means, the zero User if nobody.
