@@ -131,6 +131,21 @@ func (l *Limits) AllowN(name, key string, n int) error {
 	return tooMany(time.Duration(missing / float64(lim.Limit()) * float64(time.Second)))
 }
 
+// GiveBack undoes one Allow of something that did not come about through no
+// fault of key: a class that is told to come again must not use up its share
+// by coming again.
+func (l *Limits) GiveBack(name, key string) {
+	if l.rates[name].Off {
+		return
+	}
+	t, now := l.tables[name], l.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if lim, ok := t.byID.Get(key); ok && lim.TokensAt(now)+1 <= float64(lim.Burst()) {
+		lim.AllowN(now, -1)
+	}
+}
+
 func tooMany(wait time.Duration) error {
 	wait = max(wait.Round(time.Second), time.Second)
 	return &protocol.Error{

@@ -162,3 +162,29 @@ func TestAddressKey(t *testing.T) {
 		})
 	}
 }
+
+// What was given back can be used again, and no more than that.
+func TestGiveBack(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	l, err := auth.NewLimits(map[string]string{auth.LimitLogins: "1/h,2"}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.GiveBack(auth.LimitLogins, "never seen")
+	for range 5 {
+		if err := l.Allow(auth.LimitLogins, "a"); err != nil {
+			t.Fatalf("Allow after GiveBack: %v", err)
+		}
+		l.GiveBack(auth.LimitLogins, "a")
+	}
+	l.GiveBack(auth.LimitLogins, "a") // more than was taken
+	allowed := 0
+	for range 5 {
+		if l.Allow(auth.LimitLogins, "a") == nil {
+			allowed++
+		}
+	}
+	if allowed != 2 {
+		t.Errorf("%d allowed, want the burst of 2", allowed)
+	}
+}

@@ -21,9 +21,18 @@ import (
 func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest]) (*connect.Response[pb.LoginResponse], error) {
 	c := callOf(ctx)
 	c.note.User = printable(req.Msg.GetName())
-	if err := s.cfg.Limits.Allow(auth.LimitLogins, auth.AddressKey(c.remote.addr)); err != nil {
+	address := auth.AddressKey(c.remote.addr)
+	if err := s.cfg.Limits.Allow(auth.LimitLogins, address); err != nil {
 		return nil, err
 	}
+	reply, err := s.login(ctx, c, req)
+	if protocol.CodeOf(err) == protocol.CodeBusy {
+		s.cfg.Limits.GiveBack(auth.LimitLogins, address)
+	}
+	return reply, err
+}
+
+func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.LoginRequest]) (*connect.Response[pb.LoginResponse], error) {
 	if s.cfg.Limits.Allow(auth.LimitLoginsTotal, "") != nil {
 		return nil, protocol.Errorf(protocol.CodeBusy, "the tracker is busy with logins; try again in a moment")
 	}

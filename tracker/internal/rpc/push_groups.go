@@ -41,7 +41,9 @@ func (b *batch) membership(m catalog.Meaning, stamp protocol.Stamp) {
 	g, alive := b.c.Group(m.Group)
 	switch {
 	case isMember && alive:
-		b.to(own, groupState(b.c, g, m.User, stamp))
+		if len(own) > 0 { // the state lists all members: a catch-up has thousands of grants
+			b.to(own, groupState(b.c, g, m.User, stamp))
+		}
 		if g.Members > 1 || g.Creator != m.User { // making a group is not being let in
 			b.to(b.members(g.ID), b.memberChange(g, m.User, pb.MemberChange_KIND_ACCEPTED, stamp))
 		}

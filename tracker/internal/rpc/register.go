@@ -32,11 +32,15 @@ func (s *Server) Register(ctx context.Context, req *connect.Request[pb.RegisterR
 		return nil, err
 	}
 	// Whether a name is taken must be told here; asking is limited like making.
-	if err := s.cfg.Limits.Allow(auth.LimitRegistrations, auth.AddressKey(c.remote.addr)); err != nil {
+	address := auth.AddressKey(c.remote.addr)
+	if err := s.cfg.Limits.Allow(auth.LimitRegistrations, address); err != nil {
 		return nil, err
 	}
 	id := protocol.NewUserID(c.remote.text, canonical, nonce)
 	stored, err := s.register(ctx, id, canonical, password)
+	if protocol.CodeOf(err) == protocol.CodeBusy {
+		s.cfg.Limits.GiveBack(auth.LimitRegistrations, address)
+	}
 	if err != nil {
 		return nil, err
 	}

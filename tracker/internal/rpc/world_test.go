@@ -24,12 +24,13 @@ import (
 
 // world is one tracker over a store in memory, on loopback.
 type world struct {
-	t       *testing.T
-	key     crypto.PrivKey
-	host    libp2phost.Host
-	info    peer.AddrInfo
-	server  *rpc.Server
-	replica *replica.Replica
+	t        *testing.T
+	key      crypto.PrivKey
+	host     libp2phost.Host
+	info     peer.AddrInfo
+	server   *rpc.Server
+	replica  *replica.Replica
+	presence *presence.Table
 
 	mu  sync.Mutex
 	log []rpc.Activity
@@ -42,6 +43,8 @@ type options struct {
 	now    func() time.Time
 	// interval is the pace of exchange among several trackers.
 	interval time.Duration
+	// realHashes cost what those of users do.
+	realHashes bool
 }
 
 // cheapHashes keep tests from spending their time on Argon2id.
@@ -109,18 +112,22 @@ func (w *world) open(o options, roster []peer.AddrInfo) {
 	if o.now == nil {
 		o.now = time.Now
 	}
+	hashes := auth.HasherOptions{}
+	if !o.realHashes {
+		hashes = cheapHashes()
+	}
 	limits, err := auth.NewLimits(o.limits, o.now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := presence.New(presence.Config{Now: time.Now, OnChange: func(c []presence.Change) { w.server.OffersChanged(c) }})
+	w.presence = presence.New(presence.Config{Now: time.Now, OnChange: func(c []presence.Change) { w.server.OffersChanged(c) }})
 	w.server = rpc.New(rpc.Config{
-		Host: w.host, Key: w.key, Roster: roster, Presence: table, Hasher: auth.NewHasher(cheapHashes()),
+		Host: w.host, Key: w.key, Roster: roster, Presence: w.presence, Hasher: auth.NewHasher(hashes),
 		Limits: limits, MaxClients: 100, MinPassword: 8, RegistrationClosed: o.closed, Log: w.note, Now: o.now,
 	})
 	db := store.NewMem()
 	w.replica, err = replica.Open(replica.Config{
-		Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: table, Interval: o.interval,
+		Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: w.presence, Interval: o.interval,
 		OnChange: w.server.FactsChanged, OnPeer: w.server.TrackerChanged,
 	})
 	if err != nil {
