@@ -335,6 +335,7 @@ type faulty struct {
 	store.Store
 	mu   sync.Mutex
 	full bool
+	no   int // commits refused
 }
 
 var errNoSpace = errors.New("no space left on device")
@@ -345,9 +346,18 @@ func (f *faulty) set(full bool) {
 	f.full = full
 }
 
+func (f *faulty) refusals() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.no
+}
+
 func (f *faulty) Commit(b store.Batch) error {
 	f.mu.Lock()
 	full := f.full
+	if full {
+		f.no++
+	}
 	f.mu.Unlock()
 	if full {
 		return errNoSpace

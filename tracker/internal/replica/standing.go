@@ -54,9 +54,7 @@ func (r *Replica) isReady() bool {
 func (r *Replica) settle() {
 	r.tryAll()
 	if r.Network().IsZero() && !r.cfg.NewNetwork.IsZero() {
-		if err := r.adopt(r.ctx, r.cfg.NewNetwork); err != nil {
-			log.Errorw("begin a new network", "err", err)
-		}
+		r.begin()
 		r.tryAll() // so that the others know this one as of their network before it serves
 	}
 	if r.Network().IsZero() {
@@ -70,6 +68,24 @@ func (r *Replica) settle() {
 	}
 	if r.ctx.Err() == nil {
 		close(r.ready)
+	}
+}
+
+// begin makes NewNetwork the network of this tracker, as soon as the store takes it.
+func (r *Replica) begin() {
+	again := time.NewTicker(healEvery)
+	defer again.Stop()
+	for {
+		err := r.adopt(r.ctx, r.cfg.NewNetwork)
+		if err == nil || !r.Network().IsZero() || r.ctx.Err() != nil {
+			return
+		}
+		log.Errorw("begin a new network", "err", err)
+		select {
+		case <-again.C:
+		case <-r.ctx.Done():
+			return
+		}
 	}
 }
 
