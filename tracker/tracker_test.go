@@ -3,6 +3,7 @@ package tracker_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ import (
 
 // network is the trackers of one list, in this process and on loopback.
 type network struct {
-	t    *testing.T
+	t    testing.TB
 	cfg  []tracker.Config
 	run  []*tracker.Tracker // nil: not running
 	mu   sync.Mutex
@@ -33,7 +34,7 @@ type network struct {
 }
 
 // newNetwork makes keys and a list for n trackers, and starts none.
-func newNetwork(t *testing.T, n int) *network {
+func newNetwork(t testing.TB, n int) *network {
 	t.Helper()
 	w := &network{t: t, run: make([]*tracker.Tracker, n)}
 	dir := t.TempDir()
@@ -71,13 +72,14 @@ func newNetwork(t *testing.T, n int) *network {
 	return w
 }
 
-// freePorts finds ports that nobody listens on just now.
-func freePorts(t *testing.T, n int) (ports []int) {
+// freePorts finds ports that nobody listens on just now, below those that the
+// system gives to outgoing connections: a tracker may bind its port much later.
+func freePorts(t testing.TB, n int) (ports []int) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for len(ports) < n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
 		if err != nil {
-			t.Fatal(err)
+			continue // taken
 		}
 		defer l.Close()
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)

@@ -19,6 +19,12 @@ const (
 	orphanLife = 24 * time.Hour
 	// orphanSweep is the pace at which such are looked for.
 	orphanSweep = time.Hour
+	// fetchers is how many missing manifests are fetched at a time. Each fetcher
+	// may hold fetchBytes and protocol.MaxManifest of memory.
+	fetchers = 4
+	// fetchRun and fetchBytes bound what is stored with one commit.
+	fetchRun   = 64
+	fetchBytes = 4 << 20
 )
 
 // blobs knows which manifests are missing here, and which nobody names.
@@ -132,11 +138,56 @@ func (r *Replica) fetchMissing() {
 		case <-r.blobs.wake:
 		case <-tick.C:
 		}
-		for _, id := range r.blobs.list() {
-			if _, err := r.Manifest(r.ctx, id); err != nil {
-				log.Debugw("fetch a missing manifest", "file", id.String(), "err", err)
+		r.fetchAll(r.blobs.list())
+	}
+}
+
+// fetchAll fetches with several workers, each of which stores what it has
+// fetched in runs: one commit for many small manifests.
+func (r *Replica) fetchAll(ids []protocol.FileID) {
+	runs := make(chan []protocol.FileID, len(ids)/fetchRun+1)
+	for run := range slices.Chunk(ids, fetchRun) {
+		runs <- run
+	}
+	close(runs)
+	var wg sync.WaitGroup
+	for range min(fetchers, len(runs)) {
+		wg.Go(func() {
+			for run := range runs {
+				r.fetchRun(run)
 			}
+		})
+	}
+	wg.Wait()
+}
+
+func (r *Replica) fetchRun(ids []protocol.FileID) {
+	got, size := map[protocol.FileID][]byte{}, 0
+	keep := func() {
+		if err := r.keepBlobs(r.ctx, got); err != nil {
+			log.Infow("keep manifests", "count", len(got), "err", err)
 		}
+		got, size = map[protocol.FileID][]byte{}, 0
+	}
+	for _, id := range ids {
+		if r.ctx.Err() != nil {
+			return
+		}
+		b, known, err := r.findBlob(r.ctx, id)
+		if err != nil {
+			log.Debugw("fetch a missing manifest", "file", id.String(), "err", err)
+			continue
+		}
+		if known {
+			continue
+		}
+		got[id] = b
+		if size += len(b); size > fetchBytes {
+			keep()
+		}
+	}
+	if len(got) > 0 {
+		keep()
 	}
 }
 
@@ -145,26 +196,34 @@ func (r *Replica) HasManifest(id protocol.FileID) (bool, error) { return r.cfg.S
 
 // Manifest returns a manifest's bytes, from another tracker if need be. E_NOT_FOUND.
 func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
-	b, ok, err := r.cfg.Store.Blob(id)
-	if err != nil {
-		return nil, err
+	b, known, err := r.findBlob(ctx, id)
+	if err != nil || known {
+		return b, err
 	}
-	if ok {
+	if err := r.keepBlob(ctx, id, b); err != nil {
+		log.Infow("keep a manifest", "file", id.String(), "err", err)
+	}
+	return b, nil
+}
+
+// findBlob reads a manifest here (known) or fetches it of another tracker.
+func (r *Replica) findBlob(ctx context.Context, id protocol.FileID) (b []byte, known bool, err error) {
+	b, known, err = r.cfg.Store.Blob(id)
+	if err != nil {
+		return nil, false, err
+	}
+	if known {
 		r.blobs.here(id)
-		return b, nil
+		return b, true, nil
 	}
 	for _, l := range r.links.connected() {
 		b, err := r.blobFrom(ctx, l, id)
-		if err != nil {
-			log.Debugw("fetch a manifest", "tracker", l.name, "file", id.String(), "err", err)
-			continue
+		if err == nil {
+			return b, false, nil
 		}
-		if err := r.keepBlob(ctx, id, b); err != nil {
-			log.Infow("keep a manifest", "file", id.String(), "err", err)
-		}
-		return b, nil
+		log.Debugw("fetch a manifest", "tracker", l.name, "file", id.String(), "err", err)
 	}
-	return nil, protocol.Errorf(protocol.CodeNotFound, "no tracker that can be reached has the description of this file")
+	return nil, false, protocol.Errorf(protocol.CodeNotFound, "no tracker that can be reached has the description of this file")
 }
 
 // blobFrom fetches a manifest of another tracker and checks that it is the one.
@@ -222,14 +281,21 @@ func (r *Replica) PutManifest(id protocol.FileID, b []byte) error {
 }
 
 func (r *Replica) keepBlob(ctx context.Context, id protocol.FileID, b []byte) error {
+	return r.keepBlobs(ctx, map[protocol.FileID][]byte{id: b})
+}
+
+func (r *Replica) keepBlobs(ctx context.Context, blobs map[protocol.FileID][]byte) error {
 	err := r.change(ctx, func(t *txn) error {
-		t.putBlobs(map[protocol.FileID][]byte{id: b})
+		t.putBlobs(blobs)
 		return nil
 	})
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	for id := range blobs {
 		r.blobs.here(id)
 	}
-	return err
+	return nil
 }
 
 // collectOrphans drops manifests that no fact has named for a day.

@@ -17,8 +17,10 @@ const (
 	// askPrefixes is how many nodes are asked for at a time: 16 children of each
 	// stay below protocol.MaxElements.
 	askPrefixes = 60
-	// pullFacts is how many facts on either side one comparison by stamps is about.
-	pullFacts = 800
+	// pullFacts is how many facts one comparison by stamps, and the commit at its
+	// end, are about. Keys of one node are all over the store, so that each commit
+	// writes most of its pages: many small ones would write it many times.
+	pullFacts = 8_000
 	// pullBytes bounds the values held in memory before they are committed.
 	pullBytes = 16 << 20
 )

@@ -31,7 +31,7 @@ const Timeout = 15 * time.Second
 
 // Client is one client process of a user.
 type Client struct {
-	T       *testing.T
+	T       testing.TB
 	Host    libp2phost.Host
 	Session []byte      // envelope, nil before login
 	User    []byte      // id
@@ -42,7 +42,7 @@ type Client struct {
 }
 
 // New opens a client with a key of its own, attached to no tracker yet.
-func New(t *testing.T) *Client {
+func New(t testing.TB) *Client {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {

@@ -1,0 +1,272 @@
+package tracker_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker"
+	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
+)
+
+// unlimited are trackers of one network on loopback, each a host of its own
+// with its catalog on disk, that limit no rates.
+func unlimited(t testing.TB, n int) *network {
+	w := newNetwork(t, n)
+	for i := range w.cfg {
+		w.cfg[i].Log = nil
+		w.cfg[i].Limits = map[string]string{}
+		for _, l := range tracker.Limits() {
+			w.cfg[i].Limits[l.Name] = "off"
+		}
+	}
+	return w
+}
+
+// toggle is a change that a client can make again and again: asking to be let
+// into a group, and taking that back.
+type toggle struct {
+	client *tt.Client
+	group  string
+	asked  bool
+}
+
+func (g *toggle) change() error {
+	g.asked = !g.asked
+	if g.asked {
+		return g.client.Join(g.group)
+	}
+	return g.client.Leave(g.group)
+}
+
+// toggles makes n of them, at tracker 1, over groups of an owner who is returned.
+func toggles(w *network, n int) (owner *tt.Client, out []*toggle) {
+	w.t.Helper()
+	const groups = 4
+	owner = w.client(1).Enter("owner")
+	for i := range groups {
+		owner.CreateGroup(fmt.Sprint("group-", i))
+	}
+	for i := range n {
+		if i%groups == 0 {
+			out = append(out, &toggle{client: w.client(1).Enter(fmt.Sprint("writer-", i)), group: "group-0"})
+			continue
+		}
+		out = append(out, &toggle{client: out[i-i%groups].client, group: fmt.Sprint("group-", i%groups)})
+	}
+	return owner, out
+}
+
+// measureWrites returns how many changes a second are answered that are on the
+// disks of two trackers, with so many writers, each waiting for its answer.
+func measureWrites(t testing.TB, writers, changes int) (perSecond float64) {
+	t.Helper()
+	w := unlimited(t, 2)
+	w.start(1, 2)
+	w.together()
+	_, all := toggles(w, writers)
+	for _, g := range all { // connections, and what is done once
+		if err := g.change(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left atomic.Int64
+	left.Store(int64(changes))
+	var wg sync.WaitGroup
+	begun := time.Now()
+	for _, g := range all {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := g.change(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(begun)
+	for i, tr := range w.run {
+		if s := tr.Status(); s.Connected != 2 || s.Users != len(all)/4+1+min(1, len(all)%4) {
+			t.Errorf("tracker %d: %+v", i+1, s)
+		}
+	}
+	return float64(changes) / took.Seconds()
+}
+
+// measureVisible makes changes at tracker 1 and returns how long after the
+// request each was told to a client at tracker 2, in order.
+func measureVisible(t testing.TB, changes int) []time.Duration {
+	t.Helper()
+	w := unlimited(t, 2)
+	w.start(1, 2)
+	w.together()
+	owner, all := toggles(w, 1)
+	w.until("tracker 2 knows the owner", func() bool {
+		_, err := tt.Do(owner.Use(w.at(2)), owner.At().ListGroups, &pb.ListGroupsRequest{})
+		return err == nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req := connect.NewRequest(&pb.AttachRequest{})
+	owner.Sign(req.Header())
+	stream, err := owner.At().Attach(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, ended := make(chan time.Time, changes), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for stream.Receive() {
+			if stream.Msg().GetJoinRequested() != nil {
+				told <- time.Now()
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	var out []time.Duration
+	for range changes {
+		begun := time.Now()
+		if err := all[0].change(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case at := <-told:
+			out = append(out, at.Sub(begun))
+		case <-time.After(tt.Timeout):
+			t.Fatal("a change is not told at the other tracker")
+		}
+		if err := all[0].change(); err != nil { // taken back, which is told to nobody
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func percentile(sorted []time.Duration, p int) time.Duration { return sorted[(len(sorted)-1)*p/100] }
+
+// caughtUp is what it takes a new tracker to hold what another one has.
+type caughtUp struct {
+	ready, manifests time.Duration // since the start, until it serves and until it has all manifests
+	disk             int64
+	memory           uint64 // at most, of both trackers and the test together
+}
+
+// measureCatchUp has a new tracker catch up with one that holds so many facts.
+func measureCatchUp(t testing.TB, facts int) (c caughtUp) {
+	t.Helper()
+	w := unlimited(t, 2)
+	w.cfg[1].NewNetwork = protocol.NetworkID{}
+	w.start(1)
+	if err := tracker.Fill(t.Context(), w.run[0], facts); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	stop := watchMemory(&c.memory)
+	begun := time.Now()
+	tr, err := tracker.New(w.cfg[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run[1] = tr
+	select {
+	case <-tr.Ready():
+	case <-t.Context().Done():
+		t.Fatal("the new tracker does not get ready")
+	}
+	c.ready = time.Since(begun)
+	if got, want := tracker.Facts(w.run[1]), tracker.Facts(w.run[0]); got != want {
+		t.Errorf("the new tracker serves with %d facts of %d", got, want)
+	}
+	want, err := tracker.Manifests(w.run[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(200 * time.Millisecond) // each look reads the whole list
+	defer tick.Stop()
+	for {
+		n, err := tracker.Manifests(w.run[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == want {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatalf("%d manifests of %d", n, want)
+		}
+	}
+	c.manifests = time.Since(begun)
+	stop()
+	c.disk = diskSize(t, w, 2)
+	return c
+}
+
+// watchMemory notes the most memory that the Go runtime held until stop is called.
+func watchMemory(most *uint64) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			*most = max(*most, m.Sys-m.HeapReleased)
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}
+
+func diskSize(t testing.TB, w *network, n int) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(w.cfg[n-1].Dir, "catalog.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// measureGrowth changes 100 facts again and again and returns by how much the
+// larger of the two trackers' files has grown.
+func measureGrowth(t testing.TB, updates int) int64 {
+	t.Helper()
+	const facts = 100
+	w := unlimited(t, 2)
+	w.start(1, 2)
+	w.together()
+	if err := tracker.Fill(t.Context(), w.run[0], facts); err != nil {
+		t.Fatal(err)
+	}
+	before := []int64{diskSize(t, w, 1), diskSize(t, w, 2)}
+	if err := tracker.Update(t.Context(), w.run[0], facts, updates); err != nil {
+		t.Fatal(err)
+	}
+	w.until("both hold the same", func() bool { return tracker.Facts(w.run[0]) == tracker.Facts(w.run[1]) })
+	return max(diskSize(t, w, 1)-before[0], diskSize(t, w, 2)-before[1])
+}
