@@ -6,14 +6,15 @@ import (
 	"os"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+
+	"github.com/p2pshare/p2pshare/protocol/dial"
 )
 
 const (
-	// dialTimeout bounds one try to connect.
-	dialTimeout = 3 * time.Second
+	// dialTimeout bounds one try to connect over one transport; both together
+	// take as long as a start waits.
+	dialTimeout = settleCap / 2
 	// roundTimeout bounds the time a tracker takes to answer the beginning of a
 	// round; the exchange behind it has deadlines of its own.
 	roundTimeout = 3 * time.Second
@@ -107,14 +108,6 @@ func isTimeout(err error) bool {
 }
 
 func (r *Replica) connect(ctx context.Context, l *link) error {
-	n := r.cfg.Host.Network()
-	if n.Connectedness(l.id) == network.Connected {
-		return nil
-	}
-	if s, ok := n.(*swarm.Swarm); ok {
-		s.Backoff().Clear(l.id)
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	return r.cfg.Host.Connect(ctx, peer.AddrInfo{ID: l.id, Addrs: l.info.Addrs})
+	return dial.Connect(ctx, r.cfg.Host, l.id, l.info.Addrs,
+		dial.Options{TCP: dialTimeout, Other: dialTimeout, Keep: peerstore.PermanentAddrTTL})
 }

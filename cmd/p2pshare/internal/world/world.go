@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -57,19 +58,24 @@ func Open(bin, info string, env ...string) *World {
 	return &World{Dir: filepath.Dir(info), Info: info, bin: bin, env: env}
 }
 
-// freePorts asks the system for ports that nobody uses just now, all at once so
-// that they differ.
+// freePorts finds ports that nobody uses just now, below those that systems
+// give to outgoing connections: a tracker that starts later, or again, must
+// still find its port free.
 func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	const low, high, tries = 10_000, 30_000, 1_000
+	var ports []int
+	for range tries {
+		if len(ports) == n {
+			return ports, nil
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low))))
 		if err != nil {
-			return nil, fmt.Errorf("look for a free port: %w", err)
+			continue // taken
 		}
 		defer func() { _ = l.Close() }()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	return ports, nil
+	return nil, fmt.Errorf("look for free ports: none of %d tried", tries)
 }
 
 func (w *World) command(ctx context.Context, args ...string) *exec.Cmd {

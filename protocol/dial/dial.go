@@ -1,5 +1,5 @@
 // Package dial connects to a peer in the order that tells soonest whether
-// anybody is there. The trackers' client and the node use it. It knows no
+// anybody is there. Trackers, the client of trackers and the node use it. It knows no
 // protocol beyond the connection.
 package dial
 

@@ -11,7 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/sec"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/p2pshare/p2pshare/node/internal/dial"
+	"github.com/p2pshare/p2pshare/protocol/dial"
 )
 
 func newHost(t *testing.T, addrs ...string) host.Host {
