@@ -9,6 +9,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
 // Fill writes at least n facts as they are of many users who share files, a
@@ -78,4 +79,16 @@ func Update(ctx context.Context, t *Tracker, facts, updates int) error {
 		all = append(all, <-errs)
 	}
 	return errors.Join(all...)
+}
+
+// Records returns how many facts a tracker has on disk.
+func Records(t *Tracker) (n int, err error) {
+	err = t.store.Records(func(store.Record) error { n++; return nil })
+	return n, err
+}
+
+// Root returns the digest of all that a tracker holds.
+func Root(t *Tracker) (d catalog.Digest) {
+	t.replica.View(func(c *catalog.Catalog) { d = c.Root().Digest })
+	return d
 }
