@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"net"
 	"net/http"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // caller calls one tracker and no other, so that who has answered is known.
@@ -65,9 +67,25 @@ func ask[Q, R any](ctx context.Context, c *caller, call func(context.Context, *c
 	c.sign(req.Header())
 	resp, err := call(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, said(err)
 	}
 	return resp.Msg, nil
+}
+
+// said returns what the tracker said, err itself if it said nothing.
+func said(err error) error {
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return err
+	}
+	for _, d := range e.Details() {
+		if m, err := d.Value(); err == nil {
+			if f, ok := m.(*pb.Failure); ok {
+				return wire.FromFailure(f)
+			}
+		}
+	}
+	return err
 }
 
 func (c *caller) sign(h http.Header) {
@@ -85,6 +103,16 @@ func (c *caller) register(ctx context.Context, user string) error {
 func (c *caller) login(ctx context.Context, user string) error {
 	r, err := ask(ctx, c, c.at.Login, &pb.LoginRequest{Name: user, Password: password, Device: "test"})
 	c.session = r.GetSession()
+	return err
+}
+
+func (c *caller) logout(ctx context.Context) error {
+	_, err := ask(ctx, c, c.at.Logout, &pb.LogoutRequest{})
+	return err
+}
+
+func (c *caller) hello(ctx context.Context) error {
+	_, err := ask(ctx, c, c.at.Hello, &pb.HelloRequest{})
 	return err
 }
 
@@ -108,7 +136,7 @@ func (c *caller) share(ctx context.Context, group []byte, groupName, file string
 	// Why it could not be sent, the reply says.
 	_ = stream.Send(&pb.PutManifestRequest{GroupId: group, FileId: id[:], Data: data})
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return 0, err
+		return 0, said(err)
 	}
 	r, err := ask(ctx, c, c.at.ShareFile, &pb.ShareFileRequest{Group: &pb.GroupRef{Name: groupName, Id: group}, FileId: id[:]})
 	return r.GetStored().GetStoredOn(), err

@@ -1,10 +1,8 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,7 +40,7 @@ func OpenBolt(path string) (*Bolt, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	b := &Bolt{path: path}
-	if err := checkSize(path); err != nil {
+	if err := inspectFile(path); err != nil {
 		return nil, b.damaged(err)
 	}
 	if err := b.open(); err != nil {
@@ -55,16 +53,13 @@ func options() *bolt.Options {
 	return &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, NoStatistics: true}
 }
 
-// open opens the file and looks at every page once. bbolt meets damage with a
-// panic, or a fault of its memory map; both end here as E_STATE.
+// open opens the file. What inspect has let pass should not make bbolt panic,
+// nor fault in its memory map; if it does, that ends here as E_STATE.
 func (b *Bolt) open() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = b.damaged(fmt.Errorf("%v", p))
-		}
-		if err != nil && b.db != nil {
-			_ = b.db.Close()
 		}
 	}()
 	db, err := bolt.Open(b.path, 0o600, options())
@@ -78,26 +73,7 @@ func (b *Bolt) open() (err error) {
 	}
 	db.AllocSize = growBy
 	b.db = db
-	return b.check()
-}
-
-func (b *Bolt) check() error {
-	return b.view("check", func(tx *bolt.Tx) error {
-		for _, name := range []string{factBucket, blobBucket, metaBucket} {
-			bucket := tx.Bucket([]byte(name))
-			if bucket == nil {
-				return errDamaged
-			}
-			err := bucket.ForEach(func(key, sealed []byte) error {
-				_, err := open(key, sealed)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return nil
 }
 
 func (b *Bolt) damaged(err error) error {
@@ -150,65 +126,4 @@ func syncDir(dir string) error {
 		return fmt.Errorf("sync folder of store: %w", err)
 	}
 	return nil
-}
-
-// Places in a bbolt meta page, from the page's beginning (its file format has
-// been the same since version 2).
-const (
-	metaMagicAt  = 16
-	metaPageAt   = 24
-	metaHighAt   = 56
-	metaSumAt    = 72
-	metaEnd      = 80
-	boltMagic    = 0xED0CDAED
-	minFilePages = 4
-)
-
-// checkSize refuses a file that was cut short before bbolt maps it: reading
-// behind its end would kill the process.
-func checkSize(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	var high, pageSize uint64
-	for _, at := range metaOffsets(f) {
-		m := make([]byte, metaEnd)
-		if _, err := f.ReadAt(m, at); err != nil || !validMeta(m) {
-			continue // bbolt falls back to the other one as well
-		}
-		high = max(high, binary.NativeEndian.Uint64(m[metaHighAt:]))
-		pageSize = uint64(binary.NativeEndian.Uint32(m[metaPageAt:]))
-	}
-	switch {
-	case pageSize == 0:
-		return errors.New("it does not begin like a catalog")
-	case high > uint64(info.Size())/pageSize || uint64(info.Size()) < minFilePages*pageSize:
-		return fmt.Errorf("it is cut short: %d bytes", info.Size())
-	}
-	return nil
-}
-
-func validMeta(m []byte) bool {
-	sum := fnv.New64a()
-	_, _ = sum.Write(m[metaMagicAt:metaSumAt])
-	return binary.NativeEndian.Uint32(m[metaMagicAt:]) == boltMagic &&
-		binary.NativeEndian.Uint32(m[metaPageAt:]) != 0 &&
-		binary.NativeEndian.Uint64(m[metaSumAt:]) == sum.Sum64()
-}
-
-// metaOffsets returns where the two meta pages begin. The second one follows
-// the first by a page, whose size only the first one tells.
-func metaOffsets(f *os.File) []int64 {
-	m := make([]byte, metaEnd)
-	size := int64(os.Getpagesize())
-	if _, err := f.ReadAt(m, 0); err == nil && validMeta(m) {
-		size = int64(binary.NativeEndian.Uint32(m[metaPageAt:]))
-	}
-	return []int64{0, size}
 }
