@@ -18,8 +18,8 @@ func (s *Server) Serve(st Stream, remote peer.ID) { s.serve(st, remote) }
 // Start runs the leecher's end on a stream.
 func Start(st Stream, cfg OpenConfig) *Conn { return start(st, cfg) }
 
-// Waiting returns how many requests wait for a slot, and Free the free slots.
-func (s *Server) Waiting() (waiting, free int) {
+// Waiting returns how many requests wait for a slot, and how many slots are in use.
+func (s *Server) Waiting() (waiting, used int) {
 	s.turns.mu.Lock()
 	defer s.turns.mu.Unlock()
 	for _, p := range s.turns.ring {
@@ -27,7 +27,7 @@ func (s *Server) Waiting() (waiting, free int) {
 			waiting += len(q.waiting)
 		}
 	}
-	return waiting, s.turns.free
+	return waiting, s.turns.slots - s.turns.free
 }
 
 // WithSilence returns cfg with other deadlines: silence within a piece, and a

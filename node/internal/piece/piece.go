@@ -63,7 +63,7 @@ func (t timing) orDefaults() timing {
 		window:   protocol.PieceRateWindow,
 		waitTurn: protocol.WaitTurn,
 		minRate:  protocol.PieceMinRate,
-		stall:    time.Second,
+		stall:    500 * time.Millisecond,
 		tick:     250 * time.Millisecond,
 	}
 }

@@ -40,7 +40,8 @@ type ServerConfig struct {
 	// is asked again for a renewed ticket, and for the last one when the grant
 	// expires. The context ends after protocol.OpenTimeout, or with the Server.
 	Admit func(ctx context.Context, remote peer.ID, ticket []byte, file protocol.FileID) (gate.Grant, Content, error)
-	// Slots bounds pieces being sent at once; default and most is protocol.MaxUploadSlots.
+	// Slots bounds pieces being sent at once; default and most is
+	// protocol.MaxUploadSlots. So many are used only while it makes the whole faster.
 	Slots int
 	// Limit bounds what is sent; nil for no bound.
 	Limit *Limit
@@ -54,6 +55,7 @@ type ServerConfig struct {
 type Server struct {
 	cfg   ServerConfig
 	turns *turns
+	width *width // known to watch alone
 	// chunks holds *[headerRoom+chunk]byte, one for each piece being sent.
 	chunks sync.Pool
 	sent   atomic.Int64
@@ -81,13 +83,16 @@ func newServer(cfg ServerConfig) *Server {
 		cfg.Now = time.Now
 	}
 	cfg.timing = cfg.timing.orDefaults()
+	most := cfg.Limit.slots(cfg.Slots)
 	s := &Server{
 		cfg:     cfg,
-		turns:   newTurns(cfg.Limit.slots(cfg.Slots)),
+		width:   newWidth(most),
+		turns:   newTurns(most),
 		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
 		uploads: map[*upload]struct{}{},
 		perPeer: map[peer.ID]int{},
 	}
+	s.turns.resize(s.width.slots)
 	s.life, s.end = context.WithCancel(context.Background())
 	s.running.Go(s.watch)
 	return s
@@ -230,8 +235,15 @@ func (s *Server) watch() {
 			return
 		case now := <-ticker.C:
 			wall := s.cfg.Now()
-			for _, u := range s.all() {
+			all := s.all()
+			for _, u := range all {
 				u.check(now, wall)
+			}
+			if len(all) == 0 {
+				s.turns.resize(s.width.reset())
+			} else {
+				wanting, blocked := s.turns.pressure()
+				s.turns.resize(s.width.observe(now, s.sent.Load(), wanting, blocked))
 			}
 		}
 	}

@@ -31,7 +31,8 @@ const (
 // without one. So nobody holds up others by not reading.
 type turns struct {
 	mu      sync.Mutex
-	free    int
+	slots   int
+	free    int // below zero while more are in use than there are now
 	reserve int // of the slots, for peers not served yet
 	limit   int // of parked
 	ring    []*peerTurns
@@ -79,7 +80,7 @@ type drop struct {
 
 func newTurns(slots int) *turns {
 	return &turns{
-		free: slots, reserve: slots / freshShare, limit: slots * parkedPerSlot,
+		slots: slots, free: slots, reserve: slots / freshShare, limit: slots * parkedPerSlot,
 		sent: map[protocol.FileID]*sentCounts{},
 	}
 }
@@ -121,6 +122,34 @@ func (t *turns) leave(q *queue) {
 	woken := t.dispatch()
 	t.mu.Unlock()
 	wakeAll(woken)
+}
+
+// resize sets how many slots there are. What is being sent goes on.
+func (t *turns) resize(slots int) {
+	t.mu.Lock()
+	t.free += slots - t.slots
+	t.slots, t.reserve = slots, slots/freshShare
+	woken := t.dispatch()
+	t.mu.Unlock()
+	wakeAll(woken)
+}
+
+// pressure reports whether a request waits because all slots are in use, and
+// how many writes are blocked.
+func (t *turns) pressure() (wanting bool, blocked int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free > t.reserve {
+		return false, len(t.parked)
+	}
+	for _, p := range t.ring {
+		for _, q := range p.queues {
+			if len(q.waiting) > 0 && q.granted < 0 && !q.sending {
+				return true, len(t.parked)
+			}
+		}
+	}
+	return false, len(t.parked)
 }
 
 // request queues a request; false if there are too many.

@@ -107,6 +107,27 @@ func (s *Scheduler) gained(ev PeerHas) {
 	p.have.Set(uint(ev.Piece))
 	s.tally(p, ev.Piece, 1)
 	s.pieces.order.increase(ev.Piece)
+	s.aimAnew(ev.Piece)
+}
+
+// aimAnew takes back a request that waits at the peer which alone had the piece
+// before: another has it now, and there are pieces that only the first one has.
+func (s *Scheduler) aimAnew(piece int) {
+	if s.pieces.status[piece] != requested || int(s.pieces.order.avail[piece])+s.seeders != 2 {
+		return
+	}
+	for _, r := range s.flights.byPiece[piece] {
+		if r.live() && r != r.from.out[0] && s.hasRarer(r.from, piece) {
+			s.cancel(r)
+		}
+	}
+}
+
+// hasRarer reports whether the rarest wanted piece is rarer than this one, and
+// the peer has it.
+func (s *Scheduler) hasRarer(p *remote, piece int) bool {
+	order := s.pieces.order
+	return len(order.order) > 0 && order.avail[order.order[0]] < order.avail[piece] && p.has(int(order.order[0]))
 }
 
 // lacks notes that a peer does not have a piece, whatever it said before.

@@ -3,6 +3,7 @@ package swarm
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -108,7 +109,9 @@ func (r *roster) offer(p Peer, again bool) {
 		}
 		e = &entry{banned: r.past[p.ID]}
 		r.byID[p.ID] = e
-		r.order = append(r.order, e)
+		// In a large group nobody dials everybody: at random places, or all would
+		// dial those whom the tracker names first.
+		r.order = slices.Insert(r.order, r.rng.IntN(len(r.order)+1), e)
 	}
 	if again || !e.offered {
 		e.failures, e.code, e.next = 0, "", time.Time{}

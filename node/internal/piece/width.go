@@ -1,0 +1,83 @@
+package piece
+
+import "time"
+
+const (
+	// firstSlots is how many pieces are sent at once as long as more is not
+	// found to be faster. Few, so that a piece arrives soon and can be traded
+	// soon, and that what is not begun can still be given up for a rarer one.
+	firstSlots = 4
+	// trial is how long a number of slots is tried.
+	trial = time.Second
+	// worth is the part of the growth in slots by which the rate must grow to
+	// show that readers, and not our own uplink, set the pace.
+	worth = 0.5
+	// longestRest bounds the trials between two attempts to grow.
+	longestRest = 32
+)
+
+// width finds how many pieces to send at once: as few as fill the uplink. It
+// belongs to the goroutine that watches the server.
+type width struct {
+	most, slots int
+
+	since time.Time
+	sent  int64
+	// smaller is the number of slots before the trial under way, which brought
+	// rate bytes per second; 0 if none is under way.
+	smaller int
+	rate    float64
+	// rest is how many periods the next failure keeps from trying, wait how
+	// many are left of the last one.
+	rest, wait int
+}
+
+func newWidth(most int) *width {
+	return &width{most: most, slots: min(firstSlots, most), rest: 1, wait: 1}
+}
+
+// observe takes the bytes sent so far, whether requests wait for a slot, and how
+// many writes are blocked. It returns how many slots there are from now on.
+func (w *width) observe(now time.Time, sent int64, wanting bool, blocked int) int {
+	if !wanting {
+		// Nothing to be learned: there are enough, or nobody asks.
+		w.since, w.sent, w.smaller = now, sent, 0
+		return w.slots
+	}
+	if 2*blocked >= w.slots {
+		// Nobody needs a trial to see that these readers are slow, and those
+		// who wait behind them have waited long enough.
+		w.slots = min(4*w.slots, w.most)
+		w.since, w.sent, w.smaller = now, sent, 0
+		return w.slots
+	}
+	took := now.Sub(w.since)
+	if took < trial {
+		return w.slots
+	}
+	rate := float64(sent-w.sent) / took.Seconds()
+	w.since, w.sent = now, sent
+	switch {
+	case w.smaller > 0:
+		grown := float64(w.slots-w.smaller) / float64(w.smaller)
+		if rate >= w.rate*(1+worth*grown) {
+			w.rest = 1
+		} else {
+			w.slots, w.wait = w.smaller, w.rest
+			w.rest = min(2*w.rest, longestRest)
+		}
+		w.smaller = 0
+	case w.wait > 0:
+		w.wait--
+	case w.slots < w.most:
+		w.smaller, w.rate = w.slots, rate
+		w.slots = min(2*w.slots, w.most)
+	}
+	return w.slots
+}
+
+// reset forgets what was learned: those from whom it was are gone.
+func (w *width) reset() int {
+	*w = *newWidth(w.most)
+	return w.slots
+}

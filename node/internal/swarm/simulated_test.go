@@ -1,0 +1,299 @@
+package swarm_test
+
+import (
+	"context"
+	"crypto/sha1"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/x/simlibp2p"
+	"github.com/marcopolo/simnet"
+	"github.com/zeebo/blake3"
+
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/gate"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// class is a group that fetches one file from one seeder at the same moment,
+// over equal links: the real downloads, servers and streams of nodes, over
+// libp2p hosts on a simulated network, in virtual time. What is not real: the
+// disk (a target hashes what it gets and keeps nothing), the trackers (each
+// member knows all others from the start), and the piece length, which is short
+// so that the whole takes seconds; the links are slow in proportion.
+type class struct {
+	peers, pieces int
+	pieceLength   int64
+	bitsPerSecond int
+	delay         time.Duration // one way
+	seed          uint64
+}
+
+// ordinary is a class whose pieces take 26 ms over its links, as those of
+// ordinary files do at 160 Mbit/s.
+func ordinary(peers int) class {
+	return class{
+		peers: peers, pieces: 256, pieceLength: 64 << 10, bitsPerSecond: 20_000_000,
+		delay: 5 * time.Millisecond, seed: 1,
+	}
+}
+
+// lesson is what came of a class.
+type lesson struct {
+	took   []time.Duration // in order
+	bound  time.Duration
+	copies float64 // that the seeder sent
+	waste  float64 // of all that was fetched
+}
+
+func (l lesson) slowest() time.Duration { return l.took[len(l.took)-1] }
+func (l lesson) ratio() float64         { return float64(l.slowest()) / float64(l.bound) }
+func (l lesson) spread() float64 {
+	return float64(l.slowest()) / float64(l.took[len(l.took)/2])
+}
+
+func (l lesson) String() string {
+	return fmt.Sprintf("%2d peers: %.2f times the lower bound of %v; the seeder sent %.2f copies; slowest over median %.2f; %.1f %% wasted",
+		len(l.took), l.ratio(), l.bound.Round(time.Millisecond), l.copies, l.spread(), 100*l.waste)
+}
+
+// source is the content that all members have or get.
+type source struct {
+	manifest *protocol.Manifest
+	data     []byte
+}
+
+func newSource(c class) *source {
+	s := &source{data: make([]byte, int64(c.pieces)*c.pieceLength)}
+	_, _ = rand.NewChaCha8([32]byte{byte(c.seed)}).Read(s.data)
+	s.manifest = &protocol.Manifest{
+		Name: "lecture.mp4", Size: int64(len(s.data)), PieceLength: c.pieceLength, Pieces: make([]protocol.PieceHash, c.pieces),
+	}
+	for i := range s.manifest.Pieces {
+		off := s.manifest.PieceOffset(i)
+		s.manifest.Pieces[i] = hashOf(s.data[off : off+s.manifest.PieceSize(i)])
+	}
+	return s
+}
+
+func hashOf(b []byte) protocol.PieceHash {
+	return protocol.PieceHash{SHA1: sha1.Sum(b), BLAKE3: blake3.Sum256(b)}
+}
+
+// copyOf is one member's copy: the target of its download and what it serves.
+type copyOf struct {
+	*source
+
+	mu   sync.Mutex
+	have []bool
+	tell map[int]func(int)
+	next int
+}
+
+func (c *copyOf) Manifest() *protocol.Manifest { return c.manifest }
+
+func (c *copyOf) Have() (bool, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.Contains(c.have, false), field(c.have)
+}
+
+func (c *copyOf) WritePiece(i int, data []byte) (filestore.Verdict, error) {
+	if hashOf(data) != c.manifest.Pieces[i] {
+		return filestore.Corrupt, nil
+	}
+	c.mu.Lock()
+	c.have[i] = true
+	var told []func(int)
+	for _, tell := range c.tell {
+		told = append(told, tell)
+	}
+	c.mu.Unlock()
+	for _, tell := range told {
+		tell(i)
+	}
+	return filestore.Good, nil
+}
+
+func (c *copyOf) Subscribe(f func(int)) (cancel func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	key := c.next
+	c.tell[key] = f
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.tell, key)
+	}
+}
+
+func (c *copyOf) ReadAt(p []byte, off int64) (int, error) { return copy(p, c.data[off:]), nil }
+
+// member is one node of a class.
+type member struct {
+	host   libp2phost.Host
+	copy   *copyOf
+	server *piece.Server
+	swarm  *swarm.Swarm
+	took   time.Duration
+}
+
+func newMember(h libp2phost.Host, src *source, complete bool, seed uint64) *member {
+	m := &member{host: h, copy: &copyOf{source: src, have: make([]bool, len(src.manifest.Pieces)), tell: map[int]func(int){}}}
+	for i := range m.copy.have {
+		m.copy.have[i] = complete
+	}
+	m.server = piece.NewServer(piece.ServerConfig{
+		Host: h,
+		Admit: func(_ context.Context, remote peer.ID, _ []byte, _ protocol.FileID) (gate.Grant, piece.Content, error) {
+			return gate.Grant{Peer: remote, Expires: time.Now().Add(24 * time.Hour)}, m.copy, nil
+		},
+	})
+	if complete {
+		return m
+	}
+	buffers := new(piece.Buffers)
+	m.swarm = swarm.New(swarm.Config{
+		File: m.copy, Shared: swarm.NewShared(32<<20, 4), Seed: seed,
+		Dial: func(ctx context.Context, p swarm.Peer, sink func(piece.Event)) (swarm.Link, error) {
+			c, err := piece.Open(ctx, piece.OpenConfig{
+				Host: h, Peer: p.ID, Manifest: src.manifest, Ticket: []byte("member"), Buffers: buffers, Sink: sink,
+			})
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+	})
+	return m
+}
+
+// run plays the class in a bubble of virtual time.
+func (c class) run(t *testing.T) (out lesson) {
+	src := newSource(c)
+	synctest.Test(t, func(t *testing.T) {
+		link := simnet.LinkSettings{BitsPerSecond: c.bitsPerSecond}
+		network, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
+			{LinkSettings: simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}, Count: c.peers + 1},
+		}, simnet.StaticLatency(c.delay), simlibp2p.NetworkSettings{UseBlankHost: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		network.Start()
+		defer network.Close()
+		var members []*member
+		for i, h := range meta.Nodes {
+			members = append(members, newMember(h, src, i == 0, c.seed+uint64(i)))
+		}
+		for i, m := range members {
+			for j, other := range members {
+				if i != j {
+					m.host.Peerstore().AddAddrs(other.host.ID(), other.host.Addrs(), peerstore.PermanentAddrTTL)
+				}
+			}
+		}
+		c.introduce(t, members)
+		out = c.teach(t, members)
+		for _, m := range members {
+			if err := m.server.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, m := range members {
+			_ = m.host.Close()
+		}
+	})
+	return out
+}
+
+// introduce connects all members: what that costs does not shrink with the
+// pieces, so it is not part of the lesson.
+func (c class) introduce(t *testing.T, members []*member) {
+	var connecting sync.WaitGroup
+	for i, m := range members {
+		connecting.Go(func() {
+			for _, other := range members[:i] {
+				if err := m.host.Connect(t.Context(), peer.AddrInfo{ID: other.host.ID()}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	connecting.Wait()
+}
+
+// teach starts all downloads at once and waits for them.
+func (c class) teach(t *testing.T, members []*member) (out lesson) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	began := time.Now()
+	var running sync.WaitGroup
+	for i, m := range members[1:] {
+		for j, other := range members {
+			if j != i+1 {
+				m.swarm.AddPeer(swarm.Peer{ID: other.host.ID()})
+			}
+		}
+	}
+	for _, m := range members[1:] {
+		running.Go(func() {
+			if err := m.swarm.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			m.took = time.Since(began)
+		})
+	}
+	running.Wait()
+	size := float64(members[0].copy.manifest.Size)
+	var wasted int64
+	for _, m := range members[1:] {
+		out.took = append(out.took, m.took)
+		wasted += m.swarm.Progress().Wasted
+	}
+	slices.Sort(out.took)
+	// Equal links: the file has to leave the seeder once, reach each member
+	// once, and cross all uplinks together once for each member.
+	link := float64(c.bitsPerSecond) / 8
+	n := float64(c.peers)
+	out.bound = time.Duration(max(size/link, n*size/(link*(n+1))) * float64(time.Second))
+	out.copies = float64(members[0].server.Stats().Bytes) / size
+	out.waste = float64(wasted) / (n * size)
+	return out
+}
+
+func TestClassNearsTheLowerBound(t *testing.T) {
+	sizes := []int{8}
+	if text := os.Getenv("P2PSHARE_PEERS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("P2PSHARE_PEERS=%s is not a number of peers", text)
+		}
+		sizes = []int{n}
+	}
+	for _, n := range sizes {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			began := time.Now()
+			l := ordinary(n).run(t)
+			t.Logf("%v (%v)", l, time.Since(began).Round(time.Millisecond))
+			if l.ratio() > 1.25 {
+				t.Errorf("%.2f times the lower bound, want 1.25 at most", l.ratio())
+			}
+			if l.copies >= 2 {
+				t.Errorf("the seeder sent %.2f copies, want less than 2", l.copies)
+			}
+		})
+	}
+}
