@@ -1,0 +1,81 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// One of four seeders is stopped in the middle of a piece: nothing tells that it
+// is gone.
+func TestFrozenSeeder(t *testing.T) {
+	n := newNetwork(t, 1)
+	c := n.users("lab", "ada", "bob", "carol", "dave", "eve", "fred")
+	path, sum := n.file("data.bin", 24<<20, 5)
+	n.shareAll("lab", path, c[:4]...)
+	var took [2]time.Duration
+	for i, name := range []string{"eve", "fred"} {
+		n.quit(c[4+i])
+		leecher := n.client(name, "--download-limit", "8MiB")
+		began := time.Now()
+		n.do(leecher, "download_file lab data.bin &")
+		if name == "fred" {
+			n.eventually("some of it is there", func() bool { return n.progress(leecher).Done > 0 })
+			frozen := c[3].Pid()
+			if err := syscall.Kill(frozen, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := syscall.Kill(frozen, syscall.SIGCONT); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		n.do(leecher, "wait")
+		took[i] = time.Since(began)
+		n.wantSHA1(filepath.Join(leecher.Downloads, "data.bin"), sum)
+		n.quit(leecher) // or it would be one seeder more for the next
+	}
+	t.Logf("with four seeders %v, with one of them frozen %v", took[0].Round(time.Millisecond), took[1].Round(time.Millisecond))
+	if took[1] > took[0]+5*time.Second {
+		t.Errorf("a frozen seeder cost %v, 5 s are allowed", took[1]-took[0])
+	}
+}
+
+// The target's disk is full, then has room again. A download leaves 64 MiB free.
+func TestDiskFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may mount the small file system that is to be full")
+	}
+	n := newNetwork(t, 1)
+	small := filepath.Join(n.Dir, "small")
+	if err := os.Mkdir(small, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=96m"); err != nil {
+		t.Skipf("no file system can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	filler := filepath.Join(small, "filler")
+	if err := os.WriteFile(filler, make([]byte, 40<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := n.users("lab", "ada", "bob")
+	path, sum := n.file("data.bin", 16<<20, 6)
+	n.do(c[0], "upload_file lab "+path)
+	n.do(c[1], "download_file lab data.bin "+small+" &")
+	n.settled(c[1], 2*time.Second, "waiting", string(protocol.CodeDiskFull))
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	n.settled(c[1], 20*time.Second, "complete", "")
+	n.wantSHA1(filepath.Join(small, "data.bin"), sum)
+}
