@@ -103,14 +103,14 @@ func (w *player) lose(m *member, log []store.Batch) bool {
 	begun := len(log) > 0
 	for _, o := range w.members {
 		if o != m {
-			others = append(others, hold(o.onDisk()))
+			others = append(others, w.holdDisk(o.disk.copied()))
 			begun = begun || len(o.disk.copied()) > 0
 		}
 	}
 	if !begun {
 		return false // the network would be gone
 	}
-	promised, alone := w.model.atStake(hold(w.readDisk(log)), others)
+	promised, alone := w.model.atStake(w.holdDisk(log), others)
 	if len(promised) > 0 {
 		if !w.damaged {
 			w.t.Errorf("%d changes that were answered as stored on two disks were on one, the first %v",

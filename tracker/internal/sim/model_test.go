@@ -91,11 +91,28 @@ func (m *model) count() int {
 // holding is a catalog that can be asked for answered changes.
 type holding struct {
 	facts   []catalog.Fact
-	scratch *catalog.Catalog // of facts
+	scratch *catalog.Catalog         // of facts
+	blobs   map[protocol.FileID]bool // nil: they are not asked for
 }
 
 func hold(c *catalog.Catalog) *holding {
 	return &holding{facts: slices.Collect(c.FactsUnder("")), scratch: rebuilt(c)}
+}
+
+// holdDisk is hold for what a restart would find, manifests included.
+func (w *world) holdDisk(log []store.Batch) *holding {
+	w.t.Helper()
+	h := hold(w.readDisk(log))
+	h.blobs = map[protocol.FileID]bool{}
+	for _, b := range log {
+		for _, id := range b.DeleteBlobs {
+			delete(h.blobs, id)
+		}
+		for id := range b.Blobs {
+			h.blobs[id] = true
+		}
+	}
+	return h
 }
 
 // has reports whether all facts of a change are there, or what came later.
@@ -108,7 +125,7 @@ func (h *holding) has(a *answered) bool {
 	if lacks {
 		h.scratch = catalogOf(h.facts)
 	}
-	return !lacks
+	return !lacks && (h.blobs == nil || !slices.ContainsFunc(a.blobs, func(id protocol.FileID) bool { return !h.blobs[id] }))
 }
 
 // atStake returns the answered changes that would be lost with a disk of which
