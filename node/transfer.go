@@ -9,12 +9,12 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/p2pshare/p2pshare/node/internal/dial"
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/node/internal/swarm"
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/dial"
 )
 
 const (

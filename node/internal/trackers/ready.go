@@ -15,8 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
-	"github.com/p2pshare/p2pshare/node/internal/dial"
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/dial"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
