@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"math/rand/v2"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -219,6 +220,15 @@ func (b *batch) verifier(m catalog.Meaning) {
 	}
 }
 
+// some returns those who are told of one more peer that has parts of a file, or
+// of one more seeder of very many: as many as a client would be named peers when
+// it asks. Where hundreds fetch one file, each told of each would cost more
+// than all else, and nobody has a use for that many.
+func some(peers []string) []string {
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	return peers[:min(len(peers), protocol.MaxSeeders)]
+}
+
 // offers tells those who are fetching a file about others who have it or parts of it.
 func (p *pusher) offers(changes []presence.Change) {
 	type told struct {
@@ -231,6 +241,9 @@ func (p *pusher) offers(changes []presence.Change) {
 		peers := table.OfferedIncomplete(ch.FileRef)
 		if len(peers) == 0 {
 			continue
+		}
+		if !ch.Gone && (!ch.Seeder.Complete || table.Complete(ch.FileRef) > protocol.MaxSeeders) {
+			peers = some(peers)
 		}
 		p.h.s.replica.View(func(c *catalog.Catalog) {
 			if !ch.Gone && !c.IsMember(ch.Group, ch.Seeder.User) {
