@@ -45,6 +45,10 @@ long: build ## what takes too long for every change: big files, many kills
 sim: ## random worlds of trackers: SEEDS=10000, SEED=the first one
 	cd tracker/internal/sim && go test -count=1 -timeout 24h -run TestRandomWorlds -args -seeds $(or $(SEEDS),1000) -seed $(or $(SEED),1)
 
+.PHONY: soak
+soak: ## 50 clients at two trackers for SOAK (1h): do the trackers grow?
+	P2PSHARE_SOAK=$(or $(SOAK),1h) go test -count=1 -timeout 0 -v -run TestSoak ./node/internal/crowd
+
 e2e: ## the binary, as scripts drive it
 	go test -count=1 -timeout $(TIMEOUT) ./cmd/...
 

@@ -31,7 +31,8 @@ type trackerState struct {
 	Connected  int
 	Online     int
 	Goroutines int
-	Logins     int // passwords checked or hashed, by the activity log
+	Heap       int64 // bytes in use behind a collection
+	Logins     int   // passwords checked or hashed, by the activity log
 	CPU        time.Duration
 }
 
@@ -72,11 +73,16 @@ func beTracker(in io.Reader, out io.Writer) error {
 	}
 	for lines.Scan() {
 		switch lines.Text() {
-		case "status":
+		case "status", "collect":
+			var mem runtime.MemStats
+			if lines.Text() == "collect" {
+				runtime.GC()
+				runtime.ReadMemStats(&mem)
+			}
 			s := t.Status()
 			err = answers.Encode(trackerState{
 				Serving: s.Serving, Connected: s.Connected, Online: s.Online,
-				Goroutines: runtime.NumGoroutine(), Logins: logins.get(), CPU: cpuTime(),
+				Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc), Logins: logins.get(), CPU: cpuTime(),
 			})
 		case "profile":
 			var f *os.File

@@ -1,0 +1,164 @@
+package crowd_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/p2pshare/p2pshare/node/internal/trackers"
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+)
+
+// TestSoak has clients do all kinds of things for a while and looks whether
+// the trackers grow. make soak runs it for an hour with 50 clients.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	length, clients := 8*time.Second, 10
+	if text := os.Getenv("P2PSHARE_SOAK"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+		clients = 50
+	}
+	w := newTown(t, 2, 1000, unlimited()).open()
+	accounts := w.settle(10)
+	key, _, err := host.LoadKey(w.trackerDir(1), false)
+	w.ok(err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	late := time.NewTimer(length)
+	defer late.Stop()
+	var wg sync.WaitGroup
+	var done counter
+	for i := range clients {
+		wg.Go(func() {
+			if err := w.live(ctx, accounts[i%len(accounts)], key, &done); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
+	}
+	// The first reading is of a twelfth of the time: minute 5 of an hour, but
+	// not while the trackers still fill their pools.
+	early := time.NewTimer(max(length/12, 3*time.Second))
+	defer early.Stop()
+	<-early.C
+	before := w.readings()
+	<-late.C
+	after := w.readings()
+	cancel()
+	wg.Wait()
+	t.Logf("%d commands in %v", done.get(), length)
+	for i := range before {
+		t.Logf("tracker %d: %+v, then %+v", i+1, before[i], after[i])
+		// A tenth, and a little for clients that come and go at that moment.
+		within(t, "goroutines", before[i].goroutines, after[i].goroutines, 2*clients)
+		within(t, "descriptors", before[i].files, after[i].files, clients/2)
+		within(t, "bytes of heap", before[i].heap, after[i].heap, 1<<20)
+	}
+}
+
+// reading is what a tracker process takes.
+type reading struct{ goroutines, files, heap int }
+
+// readings returns for each tracker the medians of some readings.
+func (w *town) readings() []reading {
+	w.Helper()
+	const times = 9
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	goroutines, files, heap := make([][]int, len(w.trackers)), make([][]int, len(w.trackers)), make([][]int, len(w.trackers))
+	for range times {
+		<-pause.C
+		for i, p := range w.trackers {
+			var s trackerState
+			p.ask("collect", &s)
+			goroutines[i], files[i], heap[i] = append(goroutines[i], s.Goroutines), append(files[i], p.files()), append(heap[i], int(s.Heap))
+		}
+	}
+	median := func(all []int) int {
+		slices.Sort(all)
+		return all[times/2]
+	}
+	var out []reading
+	for i := range w.trackers {
+		out = append(out, reading{median(goroutines[i]), median(files[i]), median(heap[i])})
+	}
+	return out
+}
+
+func within(t *testing.T, what string, before, after, slack int) {
+	t.Helper()
+	if after > before+before/10+slack {
+		t.Errorf("%s grew from %d to %d", what, before, after)
+	}
+}
+
+// live is the life of one client: it comes, does this and that, leaves, and
+// comes again as a new one, until the context ends.
+func (w *town) live(ctx context.Context, u account, key crypto.PrivKey, done *counter) error {
+	for ctx.Err() == nil {
+		c, err := enter(w.entries, u, key)
+		if err != nil {
+			return err
+		}
+		err = w.visit(ctx, c, u, done)
+		c.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *town) visit(ctx context.Context, c *client, u account, done *counter) error {
+	ref := &pb.GroupRef{Name: u.Name, Id: u.Group[:]}
+	file := &pb.FileRequest{GroupId: u.Group[:], FileId: u.File[:]}
+	acts := []func() error{
+		func() error { return do(c, pb.TrackerServiceClient.ListGroups, &pb.ListGroupsRequest{}) },
+		func() error { return do(c, pb.TrackerServiceClient.ListFiles, &pb.ListFilesRequest{Group: ref}) },
+		func() error { return do(c, pb.TrackerServiceClient.ListMembers, &pb.GroupRequest{Group: ref}) },
+		func() error { return do(c, pb.TrackerServiceClient.ListSeeders, file) },
+		func() error {
+			return do(c, pb.TrackerServiceClient.IssueTicket, &pb.IssueTicketRequest{GroupId: u.Group[:]})
+		},
+		func() error { return do(c, pb.TrackerServiceClient.Renew, &pb.RenewRequest{}) },
+		func() error { // a member asks to join: nothing to do
+			return do(c, pb.TrackerServiceClient.JoinGroup, &pb.GroupRequest{Group: ref})
+		},
+		func() error { // no such name
+			err := do(c, pb.TrackerServiceClient.FindFile, &pb.FindFileRequest{Group: ref, Name: "nothing"})
+			if protocol.CodeOf(err) == protocol.CodeNotFound {
+				err = nil
+			}
+			return err
+		},
+		func() error { c.Withdraw(u.Group, u.File); return nil },
+		func() error { c.Offer(u.Group, u.File, false); return nil },
+	}
+	for range 30 {
+		select {
+		case <-time.After(time.Duration(rand.IntN(50)) * time.Millisecond):
+		case <-ctx.Done():
+			return nil
+		}
+		if err := acts[rand.IntN(len(acts))](); err != nil {
+			return err
+		}
+		done.add()
+	}
+	return nil
+}
+
+func do[Req, Res any](c *client, method trackers.Unary[Req, Res], msg *Req) error {
+	_, err := trackers.Call(context.Background(), c.Client, method, msg)
+	return err
+}
