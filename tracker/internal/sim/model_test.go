@@ -237,9 +237,12 @@ func removalOf(k catalog.Key) (in inGroup, ok bool) {
 
 // seen returns which removals a catalog has.
 func (w *world) seen(c *catalog.Catalog, in inGroup) knowledge {
+	w.mu.Lock()
+	ids := slices.Clone(w.ids)
+	w.mu.Unlock()
 	k := knowledge{}
-	for _, m := range w.members {
-		key := catalog.Key("removed/" + in.group.String() + "/" + in.user.String() + "/" + m.id.String())
+	for _, id := range ids {
+		key := catalog.Key("removed/" + in.group.String() + "/" + in.user.String() + "/" + id.String())
 		if f, ok := c.Get(key); ok {
 			k[key] = f.Stamp
 		}

@@ -31,6 +31,9 @@ type world struct {
 	members []*member
 	model   *model
 	rng     *rand.Rand // for what is not in the script: delays, keys
+
+	mu  sync.Mutex
+	ids []peer.ID // of members, for their acts
 }
 
 // member is one tracker: what survives its restarts, and what does not.
@@ -82,8 +85,13 @@ func (w *world) add() *member {
 	}
 	m := &member{w: w, key: key, id: id, disk: newDisk(w.rng.Uint64())}
 	w.members = append(w.members, m)
+	w.mu.Lock()
+	w.ids = append(w.ids, id)
+	w.mu.Unlock()
 	for _, m := range w.members {
+		m.mu.Lock()
 		m.roster = infos(w.members)
+		m.mu.Unlock()
 	}
 	return m
 }
