@@ -65,6 +65,10 @@ func New(o Options) (host.Host, error) {
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionManager(connections),
 		libp2p.ConnectionGater(keyGater{}),
+		// After a hundred dials in vain, in a cut of some minutes, libp2p would take
+		// all of UDP or IPv6 for blocked and try it once in a hundred times only.
+		libp2p.UDPBlackHoleSuccessCounter(nil),
+		libp2p.IPv6BlackHoleSuccessCounter(nil),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 	)

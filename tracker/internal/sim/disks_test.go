@@ -108,7 +108,7 @@ func TestWipedTracker(t *testing.T) {
 		w := newWorld(t, 3, 1)
 		w.start()
 		w.awaitReady()
-		w.fill(700)
+		w.fill(4000) // more facts than one commit of catching up takes
 		w.settle()
 		all := 0
 		w.members[1].view(func(c *catalog.Catalog) { all = c.Len() })

@@ -98,6 +98,7 @@ func (p *packets) open(key crypto.PrivKey) (host.Host, error) {
 	}
 	fast := simnet.LinkSettings{BitsPerSecond: 1000 * simlibp2p.OneMbps}
 	return libp2p.New(libp2p.Identity(key), libp2p.ListenAddrs(p.info(id).Addrs...),
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil), // as protocol/host has it
 		libp2p.Transport(libp2pquic.NewTransport),
 		simlibp2p.QUICSimnet(p.net, simnet.NodeBiDiLinkSettings{Downlink: fast, Uplink: fast}),
 		libp2p.DisableIdentifyAddressDiscovery(), libp2p.DisableRelay(), libp2p.DisableMetrics(),
