@@ -66,7 +66,7 @@ type figures struct {
 	took time.Duration
 	cpu  time.Duration
 	rest time.Duration // of CPU, after the answers
-	late float64 // bytes per second after rampUp, over the long wire
+	late float64       // bytes per second after rampUp, over the long wire
 }
 
 // bench is one run of a scenario.
