@@ -157,7 +157,8 @@ func TestConnBoundsItsOutbox(t *testing.T) {
 	e := newEvents()
 	f := newFile(protocol.PieceLength)
 	c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
-	for range 5 * protocol.MaxRequestsQueued {
+	// The writer may take one full outbox along before it hangs, not two.
+	for range 9 * protocol.MaxRequestsQueued {
 		c.Request(0)
 	}
 	if err := e.closed(t); err == nil {

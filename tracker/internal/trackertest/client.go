@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,9 @@ type Client struct {
 	Host    libp2phost.Host
 	Session []byte      // envelope, nil before login
 	User    []byte      // id
-	Header  http.Header // of the last reply of Do
+	Header  http.Header // of the last reply of Do; read it when no call is under way
+
+	mu sync.Mutex // Header, written by calls side by side
 
 	at       pb.TrackerServiceClient
 	trackers map[peer.ID]pb.TrackerServiceClient
@@ -88,12 +91,18 @@ func Do[Q, R any](c *Client, call func(context.Context, *connect.Request[Q]) (*c
 	resp, err := call(ctx, req)
 	if err != nil {
 		if e, ok := errors.AsType[*connect.Error](err); ok {
-			c.Header = e.Meta()
+			c.noteHeader(e.Meta())
 		}
 		return nil, Failure(err)
 	}
-	c.Header = resp.Header()
+	c.noteHeader(resp.Header())
 	return resp.Msg, nil
+}
+
+func (c *Client) noteHeader(h http.Header) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Header = h
 }
 
 // Sign puts the client's session into the headers of a call.
