@@ -38,6 +38,7 @@ type link struct {
 
 	mu        sync.Mutex
 	connected bool // it has answered, and is of this network
+	heard     int  // how often found has noted so
 	late      bool // it missed the cap of a confirmation and has not answered since
 	behind    bool // presence of it was missed
 	failures  int  // rounds in a row that ran out of time
@@ -242,7 +243,17 @@ func (l *link) setConnected(yes bool) bool {
 	defer l.mu.Unlock()
 	changed := l.connected != yes
 	l.connected = yes
+	if yes {
+		l.heard++
+	}
 	return changed
+}
+
+// timesHeard tells whether a tracker was heard between two looks.
+func (l *link) timesHeard() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heard
 }
 
 func (l *link) isLate() bool {

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -21,6 +22,11 @@ const (
 	// maxFailures is how many rounds in a row may run out of time before the
 	// connection is given up: a cut cable shows in no other way for long.
 	maxFailures = 2
+	// firstRetry is about how long the first pause after a connection that failed
+	// is. Two trackers that dial each other in the same instant, from the ports
+	// they listen on, both fail: TCP makes one connection of the two, of which each
+	// believes that it has begun it. So pauses begin short, and none is like another.
+	firstRetry = 50 * time.Millisecond
 )
 
 // runLink connects to a tracker and goes through rounds with it until ctx ends.
@@ -31,6 +37,7 @@ func (r *Replica) runLink(ctx context.Context, l *link) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time
+	retry := firstRetry
 	for {
 		var asked []chan struct{}
 		select {
@@ -45,28 +52,46 @@ func (r *Replica) runLink(ctx context.Context, l *link) {
 			}
 		case <-timer.C:
 		}
-		r.attempt(ctx, l)
+		there := r.attempt(ctx, l)
 		last = time.Now()
 		for _, done := range asked {
 			close(done)
 		}
-		timer.Reset(r.cfg.Interval)
+		if there {
+			retry = firstRetry
+			timer.Reset(r.cfg.Interval)
+			continue
+		}
+		timer.Reset(min(retry/2+rand.N(retry), r.cfg.Interval))
+		retry = min(2*retry, r.cfg.Interval)
 	}
 }
 
-// attempt connects if need be, and goes through one round.
-func (r *Replica) attempt(ctx context.Context, l *link) {
+// attempt connects if need be, and goes through one round. It reports whether
+// there is a connection.
+func (r *Replica) attempt(ctx context.Context, l *link) bool {
 	if err := r.connect(ctx, l); err != nil {
 		r.lost(l)
 		log.Debugw("connect", "tracker", l.name, "err", err)
-		return
+		return false
 	}
+	r.exchange(ctx, l)
+	return true
+}
+
+// exchange greets a tracker that is connected, and goes through one round.
+func (r *Replica) exchange(ctx context.Context, l *link) {
+	before := l.timesHeard()
 	root, hello, err := r.greet(ctx, l)
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
 		log.Debugw("greet", "tracker", l.name, "err", err)
+		if l.timesHeard() != before {
+			l.nudge() // it has asked us meanwhile: it refused before it knew this one
+			return
+		}
 		r.unanswered(l, isTimeout(err))
 		return
 	}
