@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -179,9 +180,15 @@ func (m *member) draftInGroup(c *catalog.Catalog, x act, file *protocol.Manifest
 func someUser(c *catalog.Catalog, pick uint32) (protocol.UserID, error) {
 	var all []protocol.UserID
 	for f := range c.FactsUnder("") {
-		if m, err := catalog.Parse(f); err == nil && m.Kind == catalog.KindUser {
-			all = append(all, m.User)
+		text, ok := strings.CutPrefix(string(f.Key), "user/")
+		if !ok {
+			continue
 		}
+		id, err := protocol.ParseID[protocol.UserID](text)
+		if err != nil {
+			return id, fmt.Errorf("key of an account: %w", err)
+		}
+		all = append(all, id)
 	}
 	if len(all) == 0 {
 		return protocol.UserID{}, errNothing

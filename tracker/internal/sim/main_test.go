@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"testing"
 
@@ -17,6 +18,11 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if !*loud {
 		logging.SetAllLoggers(logging.LevelFatal)
+	}
+	if raceEnabled {
+		// The race detector and virtual time do not go together on several
+		// processors yet.
+		runtime.GOMAXPROCS(1)
 	}
 	debug.SetGCPercent(400) // a world has little that stays, and makes a lot that does not
 	os.Exit(m.Run())

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -118,14 +119,24 @@ func (w *world) holdDisk(log []store.Batch) *holding {
 // has reports whether all facts of a change are there, or what came later.
 // Merging shows it: nothing changes.
 func (h *holding) has(a *answered) bool {
-	lacks := slices.ContainsFunc(a.facts, func(f catalog.Fact) bool {
+	for _, id := range a.blobs {
+		if h.blobs != nil && !h.blobs[id] {
+			return false
+		}
+	}
+	// Most are found, or missing altogether, without it.
+	rest := slices.DeleteFunc(slices.Clone(a.facts), func(f catalog.Fact) bool {
+		g, ok := h.scratch.Get(f.Key)
+		return ok && g.Stamp == f.Stamp && bytes.Equal(g.Value, f.Value)
+	})
+	lacks := slices.ContainsFunc(rest, func(f catalog.Fact) bool {
 		changed, err := h.scratch.Merge(f)
 		return changed || err != nil
 	})
 	if lacks {
 		h.scratch = catalogOf(h.facts)
 	}
-	return !lacks && (h.blobs == nil || !slices.ContainsFunc(a.blobs, func(id protocol.FileID) bool { return !h.blobs[id] }))
+	return !lacks
 }
 
 // atStake returns the answered changes that would be lost with a disk of which

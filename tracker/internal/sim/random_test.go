@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many random worlds; default 20, with -short 5")
+	seeds = flag.Int("seeds", 0, "how many random worlds; default 200, under the race detector 20, with -short 10")
 	first = flag.Uint64("seed", 1, "the first seed of random worlds; with -seeds 1 it repeats one")
 )
 
@@ -31,12 +30,6 @@ const (
 // bubble runs f in virtual time.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	if raceEnabled {
-		// The race detector and virtual time do not go together on several
-		// processors yet.
-		before := runtime.GOMAXPROCS(1)
-		t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	}
 	synctest.Test(t, f)
 }
 
@@ -44,14 +37,20 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 //
 //	go test ./tracker/internal/sim -run 'TestRandomWorlds$' -seed 17 -seeds 1 -v
 func TestRandomWorlds(t *testing.T) {
-	n := *seeds
-	if n == 0 {
-		n = 20
-		if testing.Short() {
-			n = 5
-		}
+	playAll(t, worlds(), func() fabric { return newLAN() })
+}
+
+// worlds returns how many there are to play.
+func worlds() int {
+	switch {
+	case *seeds > 0:
+		return *seeds
+	case testing.Short():
+		return 10
+	case raceEnabled: // which makes them ten times as slow
+		return 20
 	}
-	playAll(t, n, func() fabric { return newLAN() })
+	return 200
 }
 
 // TestRandomWorldsOverQUIC plays the same scripts with hosts of libp2p: one in
@@ -60,21 +59,31 @@ func TestRandomWorldsOverQUIC(t *testing.T) {
 	playAll(t, max(1, *seeds/100), func() fabric { return newPackets() })
 }
 
+// playAll plays n worlds, as many at once as there are processors.
 func playAll(t *testing.T, n int, over func() fabric) {
+	var mu sync.Mutex
 	var slowest time.Duration
 	total := map[string]int{}
-	for seed := *first; seed < *first+uint64(n); seed++ {
-		ok := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newScript(seed).play(t, over())
-				slowest = max(slowest, w.healed)
-				w.count(total)
+	t.Run("worlds", func(t *testing.T) {
+		for seed := *first; seed < *first+uint64(n); seed++ {
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("repeat it with: go test ./tracker/internal/sim -run '%s$' -seed %d -seeds 1 -v",
+							strings.Split(t.Name(), "/")[0], seed)
+					}
+				})
+				bubble(t, func(t *testing.T) {
+					w := newScript(seed).play(t, over())
+					mu.Lock()
+					defer mu.Unlock()
+					slowest = max(slowest, w.healed)
+					w.count(total)
+				})
 			})
-		})
-		if !ok {
-			t.Errorf("repeat it with: go test ./tracker/internal/sim -run '%s$' -seed %d -seeds 1 -v", t.Name(), seed)
 		}
-	}
+	})
 	summary := fmt.Sprintf("%d worlds of %v; the slowest was equal again after %v; %v", n, worldTime, slowest, total)
 	if *seeds > 1 {
 		fmt.Println(summary) // what make sim is asked for
