@@ -20,20 +20,30 @@ func (d *Download) check() {
 	switch code := protocol.CodeOf(err); {
 	case a.ctx.Err() != nil, code == protocol.CodeNotFound:
 		// There is no time for it, or the file is not ours any more.
+	case err == nil && len(bad) > 0 && r.Repairs >= maxLosses:
+		d.fail(lossy(r))
 	case err == nil && len(bad) > 0:
 		d.refute(protocol.Errorf(protocol.CodeState, "%d pieces on disk were not what was written; they are fetched again", len(bad)))
 		r.State, r.Path = recActive, ""
+		r.Repairs++
 		if _, err := a.startDownload(r); err != nil {
 			log.Errorw("a finished download cannot be repaired", "file", d.key.file, "err", err)
 		}
 	case code == protocol.CodeBadManifest:
-		d.refute(err)
-		d.change(func() { d.rec.State, d.rec.Code, d.rec.Reason = recFailed, code, err.Error() })
-		if err := d.save(); err != nil {
-			log.Errorw("cannot record that a download failed", "file", d.key.file, "err", err)
-		}
+		d.fail(err)
 	case err != nil:
 		log.Errorw("a finished download cannot be checked", "file", d.key.file, "err", err)
+	}
+}
+
+// fail ends a download that was complete.
+func (d *Download) fail(why error) {
+	d.refute(why)
+	d.change(func() {
+		d.rec.State, d.rec.Path, d.rec.Code, d.rec.Reason = recFailed, "", protocol.CodeOf(why), why.Error()
+	})
+	if err := d.save(); err != nil {
+		log.Errorw("cannot record that a download failed", "file", d.key.file, "err", err)
 	}
 }
 
@@ -41,6 +51,6 @@ func (d *Download) check() {
 func (d *Download) refute(why error) {
 	log.Errorw("a finished download is not what it should be", "file", d.key.file, "err", why)
 	if s := d.account.share(d.key); s != nil {
-		d.account.withdraw(s, why.Error())
+		d.account.withdraw(why.Error(), s)
 	}
 }

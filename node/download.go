@@ -248,9 +248,12 @@ func (a *account) startDownload(r records.Download) (*Download, error) {
 	a.mu.Lock()
 	old := a.downloads[k]
 	for _, other := range a.downloads {
-		if o := other.record(); other.key != k && other.unfinished() && o.Target.Path() == r.Target.Path() {
+		if other.key == k || !other.unfinished() {
+			continue
+		}
+		if err := clash(r, other.record()); err != nil {
 			a.mu.Unlock()
-			return nil, protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", r.Target.Path())
+			return nil, err
 		}
 	}
 	if old != nil && old.unfinished() {
@@ -274,9 +277,31 @@ func (a *account) startDownload(r records.Download) (*Download, error) {
 			a.downloads[k] = old
 		}
 		a.mu.Unlock()
+		d.never(err)
 		return nil, err
 	}
 	return d, nil
+}
+
+// clash is why r cannot run beside o, a download of another file or group.
+func clash(r, o records.Download) error {
+	switch {
+	case o.Target.Dir == r.Target.Dir && o.Target.Part == r.Target.Part:
+		return protocol.Errorf(protocol.CodeExists, "the same file is on its way to %s from the group %s; wait for it, or name another folder", protocol.Printable(o.Target.Path()), protocol.Quote(o.GroupNm))
+	case o.Target.Path() == r.Target.Path():
+		return protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", protocol.Printable(r.Target.Path()))
+	}
+	return nil
+}
+
+// never ends a download that could not begin: somebody may have asked for the
+// same meanwhile, and wait for it.
+func (d *Download) never(why error) {
+	d.change(func() {
+		d.err = why
+		d.rec.State, d.rec.Code, d.rec.Reason = recFailed, protocol.CodeOf(why), why.Error()
+	})
+	close(d.ended)
 }
 
 // dropOther forgets an ended download of the same file. What it has fetched is

@@ -54,6 +54,17 @@ func (s *share) again() {
 	s.tries = 0
 }
 
+// withdraw marks the share as ended, unless it is so already.
+func (s *share) withdraw(why string) (rec records.Share, already bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	already = s.rec.Withdrawn != ""
+	if !already {
+		s.rec.Withdrawn = why
+	}
+	return s.rec, already
+}
+
 // intact returns nil if the file on disk is the one that was hashed.
 func (s *share) intact() error {
 	r := s.record()
@@ -260,7 +271,7 @@ func (a *account) unreadable(s *share, why error) {
 		log.Errorw("a shared file cannot be read now", "file", s.key.file, "err", why)
 		return
 	}
-	a.spawn(func() { a.withdraw(s, why.Error()) })
+	a.spawn(func() { a.withdraw(why.Error(), s) })
 }
 
 // lookAtShares compares shared files with what was hashed: once at the
@@ -278,7 +289,7 @@ func (a *account) lookAtShares() {
 				continue
 			}
 			if err := s.intact(); filestore.IsGone(err) {
-				a.withdraw(s, err.Error())
+				a.withdraw(err.Error(), s)
 			}
 		}
 		select {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -208,11 +209,7 @@ func (a *account) lostGroup(id protocol.GroupID, name, why string) {
 			d.revoke(protocol.Errorf(protocol.CodeRevoked, "you are no longer a member of %s; the download stopped, partial data is kept", protocol.Quote(name)))
 		}
 	}
-	for _, s := range a.allShares() {
-		if s.key.group == id {
-			a.withdraw(s, why)
-		}
-	}
+	a.withdraw(why, slices.DeleteFunc(a.allShares(), func(s *share) bool { return s.key.group != id })...)
 }
 
 // closeDisallowed ends the streams that the gate does not allow any more.

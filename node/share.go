@@ -170,7 +170,7 @@ func (a *account) keepShare(rec records.Share, encoded []byte) error {
 	if err := n.records.PutManifest(rec.File, encoded); err != nil {
 		return err
 	}
-	if err := errors.Join(n.records.PutShare(rec), n.records.ToldStop(records.Stop{User: rec.User, Group: rec.Group, File: rec.File})); err != nil {
+	if err := errors.Join(n.records.PutShare(rec), n.records.ToldStops(records.Stop{User: rec.User, Group: rec.Group, File: rec.File})); err != nil {
 		return err
 	}
 	k := fileKey{rec.Group, rec.File}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -67,27 +68,39 @@ func (a *account) stopServing(s *share) {
 	s.closeIdle(true)
 }
 
-// withdraw ends a share for a reason that lies here, keeps it on the list with
-// the reason, and tells the trackers, later if none is there.
-func (a *account) withdraw(s *share, why string) {
-	s.mu.Lock()
-	already := s.rec.Withdrawn != ""
-	s.rec.Withdrawn = why
-	rec := s.rec
-	s.mu.Unlock()
-	if already || a.share(s.key) != s {
+// withdraw ends shares for a reason that lies here, keeps them on the list with
+// the reason, and tells the trackers, later if none is there. All of them are
+// recorded at once: who loses a group may lose thousands.
+func (a *account) withdraw(why string, all ...*share) {
+	var recs []records.Share
+	for _, s := range all {
+		rec, already := s.withdraw(why)
+		if already || a.share(s.key) != s {
+			continue
+		}
+		a.stopServing(s)
+		recs = append(recs, rec)
+	}
+	if len(recs) == 0 {
 		return
 	}
-	a.stopServing(s)
 	n := a.node
-	if err := n.records.WithdrawShare(rec); err != nil {
-		log.Errorw("cannot record that a share ended", "file", s.key.file, "err", err)
+	if err := n.records.WithdrawShares(recs...); err != nil {
+		log.Errorw("cannot record that shares ended", "file", recs[0].File, "count", len(recs), "err", err)
 	}
-	n.tell(Event{
-		Kind: "share_withdrawn", Group: protocol.Printable(rec.GroupNm), File: protocol.Printable(rec.Name),
-		Text: protocol.Printable(rec.Name) + " in " + protocol.Printable(rec.GroupNm) + " is not shared any more: " + protocol.Printable(why),
-	})
+	n.tell(withdrawn(recs, why))
 	nudge(a.stopped)
+}
+
+// withdrawn tells of shares that ended for one reason.
+func withdrawn(recs []records.Share, why string) Event {
+	e := Event{Kind: "share_withdrawn", Group: protocol.Printable(recs[0].GroupNm), File: protocol.Printable(recs[0].Name)}
+	what := e.File + " in " + e.Group + " is"
+	if len(recs) > 1 {
+		what, e.File = fmt.Sprintf("%d files in %s are", len(recs), e.Group), ""
+	}
+	e.Text = what + " not shared any more: " + protocol.Printable(why)
+	return e
 }
 
 // refused looks at offers that the tracker did not take: of a share it may not
@@ -143,7 +156,7 @@ func (a *account) shareAgain(s *share) {
 		}
 		a.node.trackers.Reoffer(s.key.group, s.key.file)
 	case protocol.CodeNotMember, protocol.CodeExists, protocol.CodeLimit:
-		a.withdraw(s, err.Error())
+		a.withdraw(err.Error(), s)
 	default:
 		log.Infow("cannot share again now", "file", s.key.file, "err", err)
 	}
@@ -168,7 +181,7 @@ func (a *account) registerShare(ctx context.Context, s *share) error {
 	if err != nil {
 		return err
 	}
-	return a.node.records.ToldStop(a.stopOf(s.key))
+	return a.node.records.ToldStops(a.stopOf(s.key))
 }
 
 // Unshare stops to offer a file; the copy on disk stays. E_NOT_FOUND if the
@@ -203,7 +216,7 @@ func (n *Node) Shares() ([]ShareInfo, error) {
 	for _, s := range a.allShares() {
 		if s.record().Withdrawn == "" {
 			if err := s.intact(); filestore.IsGone(err) {
-				a.withdraw(s, err.Error())
+				a.withdraw(err.Error(), s)
 			}
 		}
 		r := s.record()

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/p2pshare/p2pshare/node/internal/records"
@@ -12,6 +14,10 @@ import (
 
 // stopPace is the pause between two tries to tell trackers of ended shares.
 const stopPace = 10 * time.Second
+
+// stopBatch is how many ended shares are told with one record of it: who leaves
+// a group may have shared thousands. New shares wait meanwhile.
+const stopBatch = 64
 
 // exchange takes the right to tell trackers that a share begins or ends, which
 // done gives back: of one file the last word that they hear must be the last
@@ -35,14 +41,22 @@ func (a *account) tellStop(ctx context.Context, k fileKey) (*pb.ChangeResponse, 
 		return nil, err
 	}
 	defer done()
-	stop := a.stopOf(k)
+	res, err := a.sayStop(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return res, a.node.records.ToldStops(a.stopOf(k))
+}
+
+// sayStop is the call of tellStop. The caller has the right of exchange.
+func (a *account) sayStop(ctx context.Context, k fileKey) (*pb.ChangeResponse, error) {
 	if s := a.share(k); s != nil && s.record().Withdrawn == "" {
-		return nil, a.node.records.ToldStop(stop)
+		return nil, nil // shared again: nothing to be said
 	}
 	res, err := trackers.Call(ctx, a.node.trackers, rpc.StopShare, &pb.StopShareRequest{GroupId: k.group[:], FileId: k.file[:]})
 	switch protocol.CodeOf(err) {
 	case "", protocol.CodeNotFound, protocol.CodeNotMember: // there is none any more
-		return res, a.node.records.ToldStop(stop)
+		return res, nil
 	default:
 		return nil, err
 	}
@@ -77,13 +91,30 @@ func (a *account) tellAllStops() bool {
 		log.Errorw("cannot read which shares have ended", "err", err)
 		return false
 	}
-	for _, s := range stops {
-		if _, err := a.tellStop(a.ctx, fileKey{s.Group, s.File}); err != nil {
+	for some := range slices.Chunk(stops, stopBatch) {
+		if err := a.tellSome(some); err != nil {
 			if a.ctx.Err() == nil {
-				log.Infow("cannot tell that a share ended", "file", s.File, "err", err)
+				log.Infow("cannot tell that shares ended", "file", some[0].File, "count", len(stops), "err", err)
 			}
 			return false
 		}
 	}
 	return true
+}
+
+// tellSome is tellStop for several shares, with one record of them all.
+func (a *account) tellSome(stops []records.Stop) error {
+	done, err := a.exchange(a.ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	told := 0
+	for ; told < len(stops) && err == nil; told++ {
+		_, err = a.sayStop(a.ctx, fileKey{stops[told].Group, stops[told].File})
+	}
+	if err != nil {
+		told--
+	}
+	return errors.Join(err, a.node.records.ToldStops(stops[:told]...))
 }

@@ -155,24 +155,11 @@ func (d *Download) transfer(ctx context.Context) error {
 	}()
 	d.change(func() { d.part = part })
 	n.trackers.Offer(d.key.group, d.key.file, false)
-	for {
-		if err := d.fetch(ctx, part); err != nil {
-			return err
-		}
-		path, stamp, missing, err := part.Finish(ctx)
-		switch {
-		case protocol.CodeOf(err) == protocol.CodeDiskFull:
-			if err := d.pause(ctx, err); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		case len(missing) > 0:
-			log.Infow("pieces were lost before they reached the disk, fetching them again", "file", d.key.file, "count", len(missing))
-		default:
-			return d.complete(ctx, path, stamp, part.Manifest())
-		}
+	path, stamp, err := d.fill(ctx, part, func() error { return d.fetch(ctx, part) })
+	if err != nil {
+		return err
 	}
+	return d.complete(ctx, path, stamp, part.Manifest())
 }
 
 // open opens the partial file; a full disk is waited for.
@@ -218,8 +205,13 @@ func (d *Download) whenRoom(ctx context.Context, f func() error) error {
 	}
 }
 
-// fetch runs a swarm until the file has all pieces.
+// fetch runs a swarm until the file has all pieces. If the disk loses some that
+// the swarm has seen verified, errLost: another swarm begins with what is there.
 func (d *Download) fetch(ctx context.Context, part *filestore.Partial) error {
+	return untilLost(ctx, part.Lost(), func(ctx context.Context) error { return d.runSwarm(ctx, part) })
+}
+
+func (d *Download) runSwarm(ctx context.Context, part *filestore.Partial) error {
 	a := d.account
 	s := swarm.New(swarm.Config{
 		File: part, Shared: a.node.swarms,

@@ -234,7 +234,7 @@ func killAtRandom(t *testing.T, n *network, times int) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	target, interrupted := filepath.Join(bob.Downloads, "data.bin"), 0
 	for i := range times {
-		n.do(bob, "stop_share lab data.bin")
+		n.eventually("the tracker takes one change more", func() bool { return bob.Do(n.ctx, "stop_share lab data.bin", nil) == nil })
 		if err := os.Remove(target); err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +267,7 @@ func killAtRandom(t *testing.T, n *network, times int) {
 	t.Logf("%d of %d kills came before the end", interrupted, times)
 }
 
-func TestKilledAtRandomMoments(t *testing.T) { killAtRandom(t, newNetwork(t, 1), 5) }
+func TestKilledAtRandomMoments(t *testing.T) { killAtRandom(t, newNetwork(t, 1), 20) }
 
 func TestLongKilledAtRandomMoments(t *testing.T) {
 	long(t)

@@ -261,6 +261,7 @@ func TestSyncFault(t *testing.T) {
 		check(t, haveIsTrue(p, content))
 		_, _, _, err = p.Finish(t.Context())
 		wantCode(t, "Finish", err, protocol.CodeDiskFull)
+		wantLost(t, p, false)
 		// Meanwhile the system dropped what it could not write.
 		f, err := os.OpenFile(filepath.Join(to.Dir, to.Part), os.O_WRONLY, 0)
 		check(t, err)
@@ -269,6 +270,7 @@ func TestSyncFault(t *testing.T) {
 		check(t, f.Close())
 		fault.Store(nil)
 		time.Sleep(3 * time.Second)
+		wantLost(t, p, true)
 		if bits, _ := j.Load(); bits[0] != 0xa0 {
 			t.Errorf("journal = %x, want pieces 0 and 2", bits)
 		}
@@ -280,6 +282,21 @@ func TestSyncFault(t *testing.T) {
 		finish(t, p, to, content)
 		check(t, p.Close())
 	})
+}
+
+// wantLost reports whether p has told that it lost pieces.
+func wantLost(t *testing.T, p *filestore.Partial, want bool) {
+	t.Helper()
+	select {
+	case <-p.Lost():
+		if !want {
+			t.Error("told of lost pieces, and there are none")
+		}
+	default:
+		if want {
+			t.Error("nobody was told of lost pieces")
+		}
+	}
 }
 
 func TestJournalFault(t *testing.T) {

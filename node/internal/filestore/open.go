@@ -56,6 +56,7 @@ func openPartial(ctx context.Context, t Target, m *protocol.Manifest, j Journal,
 		target: t, manifest: m, env: e, root: root,
 		pieces:    newLedger(len(m.Pieces)),
 		finishing: make(chan struct{}, 1),
+		lost:      make(chan struct{}, 1),
 		room:      room{dir: t.Dir, margin: max(spaceMargin, m.Size/100), free: e.freeSpace},
 	}
 	o := opener{Partial: p, journal: j}

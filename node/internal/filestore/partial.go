@@ -29,6 +29,7 @@ type Partial struct {
 	room     room
 	pieces   *ledger
 	sync     syncer
+	lost     chan struct{} // one slot: see Lost
 	// finishing holds one token, taken by the Finish under way. It guards placed.
 	finishing chan struct{}
 	placed    bool // the file has its final name
@@ -99,6 +100,10 @@ func (p *Partial) Have() (complete bool, bits []byte) {
 // Subscribe calls f after each verified piece. f must not block and must not
 // call cancel, which waits for a call under way.
 func (p *Partial) Subscribe(f func(piece int)) (cancel func()) { return p.pieces.subscribe(f) }
+
+// Lost gets a value when pieces that were verified are missing after all: a sync
+// failed, and they could not be read back. It holds one value until it is read.
+func (p *Partial) Lost() <-chan struct{} { return p.lost }
 
 // ReadAt reads verified pieces only; others are E_NOT_FOUND.
 func (p *Partial) ReadAt(b []byte, off int64) (int, error) {

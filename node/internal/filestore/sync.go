@@ -152,11 +152,20 @@ func (s *syncer) rewrite() {
 		piece, off := buf[:p.manifest.PieceSize(i)], p.manifest.PieceOffset(i)
 		if _, err := p.data.ReadAt(piece, off); err != nil || judgeBytes(piece, p.manifest.Pieces[i]) != Good {
 			log.Errorw("a written piece is lost", "file", protocol.Printable(p.manifest.Name), "piece", i, "err", err)
-			p.pieces.remove(i)
+			s.lose(i)
 			continue
 		}
 		if _, err := p.data.WriteAt(piece, off); err != nil {
-			p.pieces.remove(i) // it may be torn now
+			s.lose(i) // it may be torn now
 		}
+	}
+}
+
+// lose takes back a piece, and tells whoever fetches.
+func (s *syncer) lose(i int) {
+	s.part.pieces.remove(i)
+	select {
+	case s.part.lost <- struct{}{}:
+	default: // told already
 	}
 }

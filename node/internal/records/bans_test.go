@@ -47,20 +47,20 @@ func TestStopsUntilTold(t *testing.T) {
 	s := share(ada, protocol.FileID{1})
 	other := share(ada, protocol.FileID{2})
 	check(t, r.PutShare(s))
+	third := share(ada, protocol.FileID{3})
 	check(t, r.PutShare(other))
-	s.Withdrawn = "gone"
-	check(t, r.WithdrawShare(s))
+	s.Withdrawn, third.Withdrawn = "gone", "gone"
+	check(t, r.WithdrawShares(s, third))
 	check(t, r.StopShare(records.Stop{User: ada, Group: other.Group, File: other.File}))
 	r = reopen(t, r, dir)
 	stops, err := r.Stops(ada)
-	same(t, "stops", stops, err, []records.Stop{{ada, s.Group, s.File}, {ada, other.Group, other.File}})
-	if shares, err := r.Shares(ada); err != nil || len(shares) != 1 || shares[0].Withdrawn != "gone" {
+	same(t, "stops", stops, err, []records.Stop{{ada, s.Group, s.File}, {ada, other.Group, other.File}, {ada, third.Group, third.File}})
+	if shares, err := r.Shares(ada); err != nil || len(shares) != 2 || shares[0].Withdrawn != "gone" || shares[1].Withdrawn != "gone" {
 		t.Errorf("shares %+v, %v", shares, err)
 	}
-	for _, stop := range stops {
-		check(t, r.ToldStop(stop))
-		check(t, r.ToldStop(stop))
-	}
+	check(t, r.ToldStops())
+	check(t, r.ToldStops(stops[:2]...))
+	check(t, r.ToldStops(stops...)) // some once more
 	stops, err = r.Stops(ada)
 	same(t, "stops that were told", stops, err, []records.Stop(nil))
 	stops, err = r.Stops(protocol.UserID{2})

@@ -73,7 +73,7 @@ func download(u protocol.UserID, f protocol.FileID, added int64) records.Downloa
 		User: u, Group: group, GroupNm: "A group", File: f, Name: "a.bin",
 		Target: filestore.Target{Dir: "/tmp/\xfe", Name: "a.bin", Part: ".p2ps-1-2.part"},
 		State:  "failed", Path: "/tmp/a.bin", Code: protocol.CodeDiskFull, Reason: "the disk is full",
-		Size: 1 << 40, SHA1: protocol.SHA1{4}, Added: time.Unix(added, 1).UTC(),
+		Size: 1 << 40, SHA1: protocol.SHA1{4}, Added: time.Unix(added, 1).UTC(), Repairs: 2,
 	}
 }
 

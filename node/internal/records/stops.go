@@ -2,6 +2,7 @@ package records
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -33,38 +34,52 @@ func (r *Records) Stops(u protocol.UserID) ([]Stop, error) {
 	return stops, err
 }
 
-// WithdrawShare replaces the share by its withdrawn form and notes that
-// trackers must hear of it.
-func (r *Records) WithdrawShare(s Share) error {
-	return r.stop(Stop{s.User, s.Group, s.File}, func(b *bbolt.Bucket, key []byte) error {
-		payload, err := json.Marshal(stored(s))
-		if err != nil {
-			return protocol.Errorf(protocol.CodeInternal, "encoding a record: %w", err)
+// WithdrawShares replaces shares by their withdrawn form and notes that
+// trackers must hear of it: of all or, after an error, of none.
+func (r *Records) WithdrawShares(list ...Share) error {
+	return r.update(func(tx *bbolt.Tx) error {
+		for _, s := range list {
+			key := transferKey(s.User, s.Group, s.File)
+			payload, err := json.Marshal(stored(s))
+			if err == nil {
+				err = tx.Bucket([]byte(bucketShares)).Put(key, seal(bucketShares, key, payload))
+			}
+			if err = errors.Join(err, noteStop(tx, key)); err != nil {
+				return err
+			}
 		}
-		return b.Put(key, seal(bucketShares, key, payload))
+		return nil
 	})
 }
 
 // StopShare forgets the share and notes that trackers must hear of it.
-func (r *Records) StopShare(s Stop) error { return r.stop(s, (*bbolt.Bucket).Delete) }
+func (r *Records) StopShare(s Stop) error {
+	return r.update(func(tx *bbolt.Tx) error {
+		key := transferKey(s.User, s.Group, s.File)
+		return errors.Join(tx.Bucket([]byte(bucketShares)).Delete(key), noteStop(tx, key))
+	})
+}
 
-func (r *Records) stop(s Stop, change func(shares *bbolt.Bucket, key []byte) error) error {
-	key := transferKey(s.User, s.Group, s.File)
+func noteStop(tx *bbolt.Tx, key []byte) error {
 	payload, err := json.Marshal(storedStop{Since: time.Now().Round(0)})
 	if err != nil {
 		return protocol.Errorf(protocol.CodeInternal, "encoding a record: %w", err)
 	}
-	return r.update(func(tx *bbolt.Tx) error {
-		if err := change(tx.Bucket([]byte(bucketShares)), key); err != nil {
-			return err
-		}
-		return tx.Bucket([]byte(bucketStops)).Put(key, seal(bucketStops, key, payload))
-	})
+	return tx.Bucket([]byte(bucketStops)).Put(key, seal(bucketStops, key, payload))
 }
 
-// ToldStop forgets a stop: a tracker has heard of it, or the file is shared again.
-func (r *Records) ToldStop(s Stop) error {
+// ToldStops forgets stops: a tracker has heard of them, or the files are shared
+// again.
+func (r *Records) ToldStops(list ...Stop) error {
+	if len(list) == 0 {
+		return nil
+	}
 	return r.update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketStops)).Delete(transferKey(s.User, s.Group, s.File))
+		for _, s := range list {
+			if err := tx.Bucket([]byte(bucketStops)).Delete(transferKey(s.User, s.Group, s.File)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
