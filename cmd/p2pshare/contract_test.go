@@ -28,6 +28,7 @@ func blanks() map[string]string {
 	return map[string]string{
 		"sha1": "[0-9a-f]{40}", "id": "[0-9a-f]{64}", "n": "[0-9]+", "seconds": `[0-9.e-]+`, "address": "/ip4/127.0.0.1/tcp/[0-9]+/p2p/12D3Koo[0-9A-Za-z]+",
 		"peer": "12D3Koo[0-9A-Za-z]+", "files": ".*-files", "dir": ".*", "state": "connected|reachable", "progress": "[0-9]+ %.*", "copies": "[12]",
+		"sid": "[0-9a-f]{32}", "time": `20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`, "device": ".*", "flag": "true|false",
 	}
 }
 
@@ -52,6 +53,12 @@ func contract() []step {
 		{"ada", "create_user ada 'secret of ada'", "user ada created\n", `{"user":"ada",` + stored + `}`, ""},
 		{"ada", "login ada 'secret of ada'", "logged in as ada\n", `{"user":"ada",` + stored + `}`, ""},
 		{"ada", "WhoAmI", "ada\n", `{"user":"ada"}`, ""},
+		{
+			"ada", "sessions", "<sid>\t<time>\t<time>\tthis\t<device>\n",
+			`{"sessions":[{"id":"<sid>","since":"<time>","last_seen":"<time>","this":true,"online":"<flag>","device":"<device>"}]}`, "",
+		},
+		{"ada", "revoke_session 00112233445566778899aabbccddeeff", "", "", "E_NOT_FOUND"},
+		{"ada", "revoke_session not-an-id", "", "", "E_NOT_FOUND"},
 		{"ada", "list_groups", "", `{"groups":[]}`, ""},
 		{"ada", "create_group 'Lab 1'", "group Lab 1 created\n", `{"group":"Lab 1",` + stored + `}`, ""},
 		{"bob", "create_user bob 'secret of bob'", "user bob created\n", `{"user":"bob",` + stored + `}`, ""},

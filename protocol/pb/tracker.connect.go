@@ -52,6 +52,12 @@ const (
 	// TrackerServiceChangePasswordProcedure is the fully-qualified name of the TrackerService's
 	// ChangePassword RPC.
 	TrackerServiceChangePasswordProcedure = "/p2pshare.v1.TrackerService/ChangePassword"
+	// TrackerServiceListSessionsProcedure is the fully-qualified name of the TrackerService's
+	// ListSessions RPC.
+	TrackerServiceListSessionsProcedure = "/p2pshare.v1.TrackerService/ListSessions"
+	// TrackerServiceRevokeSessionProcedure is the fully-qualified name of the TrackerService's
+	// RevokeSession RPC.
+	TrackerServiceRevokeSessionProcedure = "/p2pshare.v1.TrackerService/RevokeSession"
 	// TrackerServiceAttachProcedure is the fully-qualified name of the TrackerService's Attach RPC.
 	TrackerServiceAttachProcedure = "/p2pshare.v1.TrackerService/Attach"
 	// TrackerServiceAnnounceProcedure is the fully-qualified name of the TrackerService's Announce RPC.
@@ -118,6 +124,10 @@ type TrackerServiceClient interface {
 	Renew(context.Context, *connect.Request[RenewRequest]) (*connect.Response[LoginResponse], error)
 	Logout(context.Context, *connect.Request[LogoutRequest]) (*connect.Response[ChangeResponse], error)
 	ChangePassword(context.Context, *connect.Request[ChangePasswordRequest]) (*connect.Response[LoginResponse], error)
+	// ListSessions answers with the caller's own logins, oldest first.
+	ListSessions(context.Context, *connect.Request[ListSessionsRequest]) (*connect.Response[ListSessionsResponse], error)
+	// RevokeSession ends one of the caller's own sessions: E_NOT_FOUND for any other.
+	RevokeSession(context.Context, *connect.Request[RevokeSessionRequest]) (*connect.Response[ChangeResponse], error)
 	// Attach opens the lease of this client and pushes events until either side
 	// closes. The lease ends a few seconds after the stream does.
 	Attach(context.Context, *connect.Request[AttachRequest]) (*connect.ServerStreamForClient[Event], error)
@@ -191,6 +201,18 @@ func NewTrackerServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+TrackerServiceChangePasswordProcedure,
 			connect.WithSchema(trackerServiceMethods.ByName("ChangePassword")),
+			connect.WithClientOptions(opts...),
+		),
+		listSessions: connect.NewClient[ListSessionsRequest, ListSessionsResponse](
+			httpClient,
+			baseURL+TrackerServiceListSessionsProcedure,
+			connect.WithSchema(trackerServiceMethods.ByName("ListSessions")),
+			connect.WithClientOptions(opts...),
+		),
+		revokeSession: connect.NewClient[RevokeSessionRequest, ChangeResponse](
+			httpClient,
+			baseURL+TrackerServiceRevokeSessionProcedure,
+			connect.WithSchema(trackerServiceMethods.ByName("RevokeSession")),
 			connect.WithClientOptions(opts...),
 		),
 		attach: connect.NewClient[AttachRequest, Event](
@@ -318,6 +340,8 @@ type trackerServiceClient struct {
 	renew          *connect.Client[RenewRequest, LoginResponse]
 	logout         *connect.Client[LogoutRequest, ChangeResponse]
 	changePassword *connect.Client[ChangePasswordRequest, LoginResponse]
+	listSessions   *connect.Client[ListSessionsRequest, ListSessionsResponse]
+	revokeSession  *connect.Client[RevokeSessionRequest, ChangeResponse]
 	attach         *connect.Client[AttachRequest, Event]
 	announce       *connect.Client[AnnounceRequest, AnnounceResponse]
 	createGroup    *connect.Client[CreateGroupRequest, GroupResponse]
@@ -367,6 +391,16 @@ func (c *trackerServiceClient) Logout(ctx context.Context, req *connect.Request[
 // ChangePassword calls p2pshare.v1.TrackerService.ChangePassword.
 func (c *trackerServiceClient) ChangePassword(ctx context.Context, req *connect.Request[ChangePasswordRequest]) (*connect.Response[LoginResponse], error) {
 	return c.changePassword.CallUnary(ctx, req)
+}
+
+// ListSessions calls p2pshare.v1.TrackerService.ListSessions.
+func (c *trackerServiceClient) ListSessions(ctx context.Context, req *connect.Request[ListSessionsRequest]) (*connect.Response[ListSessionsResponse], error) {
+	return c.listSessions.CallUnary(ctx, req)
+}
+
+// RevokeSession calls p2pshare.v1.TrackerService.RevokeSession.
+func (c *trackerServiceClient) RevokeSession(ctx context.Context, req *connect.Request[RevokeSessionRequest]) (*connect.Response[ChangeResponse], error) {
+	return c.revokeSession.CallUnary(ctx, req)
 }
 
 // Attach calls p2pshare.v1.TrackerService.Attach.
@@ -474,6 +508,10 @@ type TrackerServiceHandler interface {
 	Renew(context.Context, *connect.Request[RenewRequest]) (*connect.Response[LoginResponse], error)
 	Logout(context.Context, *connect.Request[LogoutRequest]) (*connect.Response[ChangeResponse], error)
 	ChangePassword(context.Context, *connect.Request[ChangePasswordRequest]) (*connect.Response[LoginResponse], error)
+	// ListSessions answers with the caller's own logins, oldest first.
+	ListSessions(context.Context, *connect.Request[ListSessionsRequest]) (*connect.Response[ListSessionsResponse], error)
+	// RevokeSession ends one of the caller's own sessions: E_NOT_FOUND for any other.
+	RevokeSession(context.Context, *connect.Request[RevokeSessionRequest]) (*connect.Response[ChangeResponse], error)
 	// Attach opens the lease of this client and pushes events until either side
 	// closes. The lease ends a few seconds after the stream does.
 	Attach(context.Context, *connect.Request[AttachRequest], *connect.ServerStream[Event]) error
@@ -543,6 +581,18 @@ func NewTrackerServiceHandler(svc TrackerServiceHandler, opts ...connect.Handler
 		TrackerServiceChangePasswordProcedure,
 		svc.ChangePassword,
 		connect.WithSchema(trackerServiceMethods.ByName("ChangePassword")),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerServiceListSessionsHandler := connect.NewUnaryHandler(
+		TrackerServiceListSessionsProcedure,
+		svc.ListSessions,
+		connect.WithSchema(trackerServiceMethods.ByName("ListSessions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerServiceRevokeSessionHandler := connect.NewUnaryHandler(
+		TrackerServiceRevokeSessionProcedure,
+		svc.RevokeSession,
+		connect.WithSchema(trackerServiceMethods.ByName("RevokeSession")),
 		connect.WithHandlerOptions(opts...),
 	)
 	trackerServiceAttachHandler := connect.NewServerStreamHandler(
@@ -673,6 +723,10 @@ func NewTrackerServiceHandler(svc TrackerServiceHandler, opts ...connect.Handler
 			trackerServiceLogoutHandler.ServeHTTP(w, r)
 		case TrackerServiceChangePasswordProcedure:
 			trackerServiceChangePasswordHandler.ServeHTTP(w, r)
+		case TrackerServiceListSessionsProcedure:
+			trackerServiceListSessionsHandler.ServeHTTP(w, r)
+		case TrackerServiceRevokeSessionProcedure:
+			trackerServiceRevokeSessionHandler.ServeHTTP(w, r)
 		case TrackerServiceAttachProcedure:
 			trackerServiceAttachHandler.ServeHTTP(w, r)
 		case TrackerServiceAnnounceProcedure:
@@ -742,6 +796,14 @@ func (UnimplementedTrackerServiceHandler) Logout(context.Context, *connect.Reque
 
 func (UnimplementedTrackerServiceHandler) ChangePassword(context.Context, *connect.Request[ChangePasswordRequest]) (*connect.Response[LoginResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("p2pshare.v1.TrackerService.ChangePassword is not implemented"))
+}
+
+func (UnimplementedTrackerServiceHandler) ListSessions(context.Context, *connect.Request[ListSessionsRequest]) (*connect.Response[ListSessionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("p2pshare.v1.TrackerService.ListSessions is not implemented"))
+}
+
+func (UnimplementedTrackerServiceHandler) RevokeSession(context.Context, *connect.Request[RevokeSessionRequest]) (*connect.Response[ChangeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("p2pshare.v1.TrackerService.RevokeSession is not implemented"))
 }
 
 func (UnimplementedTrackerServiceHandler) Attach(context.Context, *connect.Request[AttachRequest], *connect.ServerStream[Event]) error {

@@ -80,7 +80,7 @@ func (x MemberChange_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MemberChange_Kind.Descriptor instead.
 func (MemberChange_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{26, 0}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // Stamp is a hybrid logical clock reading. Ordered by wall, logical, origin.
@@ -886,6 +886,214 @@ func (x *ChangePasswordRequest) GetNewPassword() string {
 	return ""
 }
 
+type ListSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_protocol_pb_tracker_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_protocol_pb_tracker_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{14}
+}
+
+type ListSessionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sessions      []*SessionEntry        `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_protocol_pb_tracker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_protocol_pb_tracker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*SessionEntry {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+type SessionEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`                              // what its client called itself at the login
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`            // of the login, Unix milliseconds
+	LastSeenMs    int64                  `protobuf:"varint,4,opt,name=last_seen_ms,json=lastSeenMs,proto3" json:"last_seen_ms,omitempty"` // the last sign of life that this tracker knows of
+	Online        bool                   `protobuf:"varint,5,opt,name=online,proto3" json:"online,omitempty"`                             // its client is attached to some tracker now
+	This          bool                   `protobuf:"varint,6,opt,name=this,proto3" json:"this,omitempty"`                                 // it is the caller's
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionEntry) Reset() {
+	*x = SessionEntry{}
+	mi := &file_protocol_pb_tracker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionEntry) ProtoMessage() {}
+
+func (x *SessionEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_protocol_pb_tracker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionEntry.ProtoReflect.Descriptor instead.
+func (*SessionEntry) Descriptor() ([]byte, []int) {
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SessionEntry) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *SessionEntry) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *SessionEntry) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *SessionEntry) GetLastSeenMs() int64 {
+	if x != nil {
+		return x.LastSeenMs
+	}
+	return 0
+}
+
+func (x *SessionEntry) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *SessionEntry) GetThis() bool {
+	if x != nil {
+		return x.This
+	}
+	return false
+}
+
+type RevokeSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionRequest) Reset() {
+	*x = RevokeSessionRequest{}
+	mi := &file_protocol_pb_tracker_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionRequest) ProtoMessage() {}
+
+func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_protocol_pb_tracker_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
+func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RevokeSessionRequest) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
 type AttachRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addrs         []string               `protobuf:"bytes,1,rep,name=addrs,proto3" json:"addrs,omitempty"` // where members reach this client, multiaddrs
@@ -895,7 +1103,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[14]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1115,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[14]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1128,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{14}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AttachRequest) GetAddrs() []string {
@@ -941,7 +1149,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[15]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1161,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[15]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1174,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{15}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Offer) GetGroupId() []byte {
@@ -1001,7 +1209,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[16]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1221,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[16]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1234,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{16}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AnnounceRequest) GetOffer() []*Offer {
@@ -1059,7 +1267,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[17]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1279,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[17]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1292,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{17}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AnnounceResponse) GetRefused() []*Offer {
@@ -1106,7 +1314,7 @@ type Seeder struct {
 
 func (x *Seeder) Reset() {
 	*x = Seeder{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[18]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1326,7 @@ func (x *Seeder) String() string {
 func (*Seeder) ProtoMessage() {}
 
 func (x *Seeder) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[18]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1339,7 @@ func (x *Seeder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seeder.ProtoReflect.Descriptor instead.
 func (*Seeder) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{18}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Seeder) GetPeerId() string {
@@ -1184,7 +1392,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[19]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1404,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[19]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1417,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{19}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Event) GetBody() isEvent_Body {
@@ -1381,7 +1589,7 @@ type KeepAlive struct {
 
 func (x *KeepAlive) Reset() {
 	*x = KeepAlive{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[20]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1601,7 @@ func (x *KeepAlive) String() string {
 func (*KeepAlive) ProtoMessage() {}
 
 func (x *KeepAlive) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[20]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1614,7 @@ func (x *KeepAlive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepAlive.ProtoReflect.Descriptor instead.
 func (*KeepAlive) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{20}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 // GroupState comes at the start of the stream, once for each group of the user.
@@ -1423,7 +1631,7 @@ type GroupState struct {
 
 func (x *GroupState) Reset() {
 	*x = GroupState{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[21]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1643,7 @@ func (x *GroupState) String() string {
 func (*GroupState) ProtoMessage() {}
 
 func (x *GroupState) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[21]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1656,7 @@ func (x *GroupState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupState.ProtoReflect.Descriptor instead.
 func (*GroupState) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{21}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GroupState) GetGroupId() []byte {
@@ -1498,7 +1706,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[22]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1718,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[22]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1731,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{22}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Synced) GetUser() string {
@@ -1559,7 +1767,7 @@ type SeederChange struct {
 
 func (x *SeederChange) Reset() {
 	*x = SeederChange{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[23]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1779,7 @@ func (x *SeederChange) String() string {
 func (*SeederChange) ProtoMessage() {}
 
 func (x *SeederChange) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[23]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1792,7 @@ func (x *SeederChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeederChange.ProtoReflect.Descriptor instead.
 func (*SeederChange) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{23}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SeederChange) GetGroupId() []byte {
@@ -1629,7 +1837,7 @@ type FileAdded struct {
 
 func (x *FileAdded) Reset() {
 	*x = FileAdded{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[24]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1849,7 @@ func (x *FileAdded) String() string {
 func (*FileAdded) ProtoMessage() {}
 
 func (x *FileAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[24]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1862,7 @@ func (x *FileAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileAdded.ProtoReflect.Descriptor instead.
 func (*FileAdded) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{24}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FileAdded) GetGroupId() []byte {
@@ -1709,7 +1917,7 @@ type JoinRequested struct {
 
 func (x *JoinRequested) Reset() {
 	*x = JoinRequested{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[25]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1929,7 @@ func (x *JoinRequested) String() string {
 func (*JoinRequested) ProtoMessage() {}
 
 func (x *JoinRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[25]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1942,7 @@ func (x *JoinRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequested.ProtoReflect.Descriptor instead.
 func (*JoinRequested) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{25}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JoinRequested) GetGroup() string {
@@ -1765,7 +1973,7 @@ type MemberChange struct {
 
 func (x *MemberChange) Reset() {
 	*x = MemberChange{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[26]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1985,7 @@ func (x *MemberChange) String() string {
 func (*MemberChange) ProtoMessage() {}
 
 func (x *MemberChange) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[26]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1998,7 @@ func (x *MemberChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
 func (*MemberChange) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{26}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MemberChange) GetGroupId() []byte {
@@ -1845,7 +2053,7 @@ type SessionRevoked struct {
 
 func (x *SessionRevoked) Reset() {
 	*x = SessionRevoked{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[27]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +2065,7 @@ func (x *SessionRevoked) String() string {
 func (*SessionRevoked) ProtoMessage() {}
 
 func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[27]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2078,7 @@ func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRevoked.ProtoReflect.Descriptor instead.
 func (*SessionRevoked) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{27}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SessionRevoked) GetSessionId() []byte {
@@ -1898,7 +2106,7 @@ type Renamed struct {
 
 func (x *Renamed) Reset() {
 	*x = Renamed{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[28]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2118,7 @@ func (x *Renamed) String() string {
 func (*Renamed) ProtoMessage() {}
 
 func (x *Renamed) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[28]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2131,7 @@ func (x *Renamed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renamed.ProtoReflect.Descriptor instead.
 func (*Renamed) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{28}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Renamed) GetKind() string {
@@ -1956,7 +2164,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[29]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2176,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[29]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2189,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{29}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Roster) GetTrackers() []*TrackerInfo {
@@ -2002,7 +2210,7 @@ type GroupRef struct {
 
 func (x *GroupRef) Reset() {
 	*x = GroupRef{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[30]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2222,7 @@ func (x *GroupRef) String() string {
 func (*GroupRef) ProtoMessage() {}
 
 func (x *GroupRef) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[30]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2235,7 @@ func (x *GroupRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRef.ProtoReflect.Descriptor instead.
 func (*GroupRef) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{30}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GroupRef) GetName() string {
@@ -2054,7 +2262,7 @@ type UserRef struct {
 
 func (x *UserRef) Reset() {
 	*x = UserRef{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[31]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2274,7 @@ func (x *UserRef) String() string {
 func (*UserRef) ProtoMessage() {}
 
 func (x *UserRef) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[31]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2287,7 @@ func (x *UserRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRef.ProtoReflect.Descriptor instead.
 func (*UserRef) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{31}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *UserRef) GetName() string {
@@ -2106,7 +2314,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[32]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2326,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[32]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2339,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{32}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateGroupRequest) GetName() string {
@@ -2158,7 +2366,7 @@ type GroupRequest struct {
 
 func (x *GroupRequest) Reset() {
 	*x = GroupRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[33]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2378,7 @@ func (x *GroupRequest) String() string {
 func (*GroupRequest) ProtoMessage() {}
 
 func (x *GroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[33]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2391,7 @@ func (x *GroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRequest.ProtoReflect.Descriptor instead.
 func (*GroupRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{33}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GroupRequest) GetGroup() *GroupRef {
@@ -2213,7 +2421,7 @@ type GroupResponse struct {
 
 func (x *GroupResponse) Reset() {
 	*x = GroupResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[34]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2433,7 @@ func (x *GroupResponse) String() string {
 func (*GroupResponse) ProtoMessage() {}
 
 func (x *GroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[34]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2446,7 @@ func (x *GroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupResponse.ProtoReflect.Descriptor instead.
 func (*GroupResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{34}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GroupResponse) GetGroupId() []byte {
@@ -2285,7 +2493,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[35]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2505,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[35]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2518,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{35}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListGroupsRequest) GetCursor() string {
@@ -2330,7 +2538,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[36]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2550,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[36]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2563,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{36}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupEntry {
@@ -2383,7 +2591,7 @@ type GroupEntry struct {
 
 func (x *GroupEntry) Reset() {
 	*x = GroupEntry{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[37]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2603,7 @@ func (x *GroupEntry) String() string {
 func (*GroupEntry) ProtoMessage() {}
 
 func (x *GroupEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[37]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2616,7 @@ func (x *GroupEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEntry.ProtoReflect.Descriptor instead.
 func (*GroupEntry) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{37}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GroupEntry) GetId() []byte {
@@ -2442,7 +2650,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[38]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2662,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[38]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2675,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{38}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListRequestsResponse) GetUsers() []*UserEntry {
@@ -2495,7 +2703,7 @@ type UserEntry struct {
 
 func (x *UserEntry) Reset() {
 	*x = UserEntry{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[39]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2715,7 @@ func (x *UserEntry) String() string {
 func (*UserEntry) ProtoMessage() {}
 
 func (x *UserEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[39]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2728,7 @@ func (x *UserEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEntry.ProtoReflect.Descriptor instead.
 func (*UserEntry) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{39}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UserEntry) GetId() []byte {
@@ -2554,7 +2762,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[40]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2774,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[40]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2787,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{40}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListMembersResponse) GetMembers() []*UserEntry {
@@ -2607,7 +2815,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[41]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2827,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[41]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2840,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{41}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AnswerRequestRequest) GetGroup() *GroupRef {
@@ -2666,7 +2874,7 @@ type MemberRequest struct {
 
 func (x *MemberRequest) Reset() {
 	*x = MemberRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[42]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2886,7 @@ func (x *MemberRequest) String() string {
 func (*MemberRequest) ProtoMessage() {}
 
 func (x *MemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[42]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2899,7 @@ func (x *MemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRequest.ProtoReflect.Descriptor instead.
 func (*MemberRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{42}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MemberRequest) GetGroup() *GroupRef {
@@ -2719,7 +2927,7 @@ type PutManifestRequest struct {
 
 func (x *PutManifestRequest) Reset() {
 	*x = PutManifestRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[43]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2939,7 @@ func (x *PutManifestRequest) String() string {
 func (*PutManifestRequest) ProtoMessage() {}
 
 func (x *PutManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[43]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2952,7 @@ func (x *PutManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutManifestRequest.ProtoReflect.Descriptor instead.
 func (*PutManifestRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{43}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PutManifestRequest) GetGroupId() []byte {
@@ -2777,7 +2985,7 @@ type PutManifestResponse struct {
 
 func (x *PutManifestResponse) Reset() {
 	*x = PutManifestResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[44]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +2997,7 @@ func (x *PutManifestResponse) String() string {
 func (*PutManifestResponse) ProtoMessage() {}
 
 func (x *PutManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[44]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +3010,7 @@ func (x *PutManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutManifestResponse.ProtoReflect.Descriptor instead.
 func (*PutManifestResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{44}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PutManifestResponse) GetKnown() bool {
@@ -2821,7 +3029,7 @@ type ManifestChunk struct {
 
 func (x *ManifestChunk) Reset() {
 	*x = ManifestChunk{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[45]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2833,7 +3041,7 @@ func (x *ManifestChunk) String() string {
 func (*ManifestChunk) ProtoMessage() {}
 
 func (x *ManifestChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[45]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +3054,7 @@ func (x *ManifestChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestChunk.ProtoReflect.Descriptor instead.
 func (*ManifestChunk) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{45}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ManifestChunk) GetData() []byte {
@@ -2866,7 +3074,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[46]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3086,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[46]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3099,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{46}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FileRequest) GetGroupId() []byte {
@@ -2918,7 +3126,7 @@ type ShareFileRequest struct {
 
 func (x *ShareFileRequest) Reset() {
 	*x = ShareFileRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[47]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3138,7 @@ func (x *ShareFileRequest) String() string {
 func (*ShareFileRequest) ProtoMessage() {}
 
 func (x *ShareFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[47]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3151,7 @@ func (x *ShareFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareFileRequest.ProtoReflect.Descriptor instead.
 func (*ShareFileRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{47}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ShareFileRequest) GetGroup() *GroupRef {
@@ -2972,7 +3180,7 @@ type ShareFileResponse struct {
 
 func (x *ShareFileResponse) Reset() {
 	*x = ShareFileResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[48]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3192,7 @@ func (x *ShareFileResponse) String() string {
 func (*ShareFileResponse) ProtoMessage() {}
 
 func (x *ShareFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[48]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3205,7 @@ func (x *ShareFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareFileResponse.ProtoReflect.Descriptor instead.
 func (*ShareFileResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{48}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShareFileResponse) GetStored() *Stored {
@@ -3038,7 +3246,7 @@ type StopShareRequest struct {
 
 func (x *StopShareRequest) Reset() {
 	*x = StopShareRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[49]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3258,7 @@ func (x *StopShareRequest) String() string {
 func (*StopShareRequest) ProtoMessage() {}
 
 func (x *StopShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[49]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3271,7 @@ func (x *StopShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopShareRequest.ProtoReflect.Descriptor instead.
 func (*StopShareRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{49}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StopShareRequest) GetGroupId() []byte {
@@ -3090,7 +3298,7 @@ type ListFilesRequest struct {
 
 func (x *ListFilesRequest) Reset() {
 	*x = ListFilesRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[50]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3310,7 @@ func (x *ListFilesRequest) String() string {
 func (*ListFilesRequest) ProtoMessage() {}
 
 func (x *ListFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[50]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3323,7 @@ func (x *ListFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListFilesRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{50}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListFilesRequest) GetGroup() *GroupRef {
@@ -3143,7 +3351,7 @@ type ListFilesResponse struct {
 
 func (x *ListFilesResponse) Reset() {
 	*x = ListFilesResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[51]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3363,7 @@ func (x *ListFilesResponse) String() string {
 func (*ListFilesResponse) ProtoMessage() {}
 
 func (x *ListFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[51]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3376,7 @@ func (x *ListFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListFilesResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{51}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListFilesResponse) GetFiles() []*FileEntry {
@@ -3206,7 +3414,7 @@ type FileEntry struct {
 
 func (x *FileEntry) Reset() {
 	*x = FileEntry{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[52]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3218,7 +3426,7 @@ func (x *FileEntry) String() string {
 func (*FileEntry) ProtoMessage() {}
 
 func (x *FileEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[52]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3231,7 +3439,7 @@ func (x *FileEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileEntry.ProtoReflect.Descriptor instead.
 func (*FileEntry) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{52}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FileEntry) GetId() []byte {
@@ -3286,7 +3494,7 @@ type FindFileRequest struct {
 
 func (x *FindFileRequest) Reset() {
 	*x = FindFileRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[53]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3506,7 @@ func (x *FindFileRequest) String() string {
 func (*FindFileRequest) ProtoMessage() {}
 
 func (x *FindFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[53]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3519,7 @@ func (x *FindFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFileRequest.ProtoReflect.Descriptor instead.
 func (*FindFileRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{53}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *FindFileRequest) GetGroup() *GroupRef {
@@ -3339,7 +3547,7 @@ type FindFileResponse struct {
 
 func (x *FindFileResponse) Reset() {
 	*x = FindFileResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[54]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3351,7 +3559,7 @@ func (x *FindFileResponse) String() string {
 func (*FindFileResponse) ProtoMessage() {}
 
 func (x *FindFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[54]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3364,7 +3572,7 @@ func (x *FindFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFileResponse.ProtoReflect.Descriptor instead.
 func (*FindFileResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{54}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *FindFileResponse) GetFile() *FileEntry {
@@ -3397,7 +3605,7 @@ type ListSeedersResponse struct {
 
 func (x *ListSeedersResponse) Reset() {
 	*x = ListSeedersResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[55]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +3617,7 @@ func (x *ListSeedersResponse) String() string {
 func (*ListSeedersResponse) ProtoMessage() {}
 
 func (x *ListSeedersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[55]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +3630,7 @@ func (x *ListSeedersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSeedersResponse.ProtoReflect.Descriptor instead.
 func (*ListSeedersResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{55}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListSeedersResponse) GetSeeders() []*Seeder {
@@ -3441,7 +3649,7 @@ type IssueTicketRequest struct {
 
 func (x *IssueTicketRequest) Reset() {
 	*x = IssueTicketRequest{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[56]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +3661,7 @@ func (x *IssueTicketRequest) String() string {
 func (*IssueTicketRequest) ProtoMessage() {}
 
 func (x *IssueTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[56]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +3674,7 @@ func (x *IssueTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTicketRequest.ProtoReflect.Descriptor instead.
 func (*IssueTicketRequest) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{56}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *IssueTicketRequest) GetGroupId() []byte {
@@ -3485,7 +3693,7 @@ type IssueTicketResponse struct {
 
 func (x *IssueTicketResponse) Reset() {
 	*x = IssueTicketResponse{}
-	mi := &file_protocol_pb_tracker_proto_msgTypes[57]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3705,7 @@ func (x *IssueTicketResponse) String() string {
 func (*IssueTicketResponse) ProtoMessage() {}
 
 func (x *IssueTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_protocol_pb_tracker_proto_msgTypes[57]
+	mi := &file_protocol_pb_tracker_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3718,7 @@ func (x *IssueTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTicketResponse.ProtoReflect.Descriptor instead.
 func (*IssueTicketResponse) Descriptor() ([]byte, []int) {
-	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{57}
+	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *IssueTicketResponse) GetTicket() []byte {
@@ -3576,7 +3784,22 @@ const file_protocol_pb_tracker_proto_rawDesc = "" +
 	"\aalready\x18\x02 \x01(\bR\aalready\"]\n" +
 	"\x15ChangePasswordRequest\x12!\n" +
 	"\fold_password\x18\x01 \x01(\tR\voldPassword\x12!\n" +
-	"\fnew_password\x18\x02 \x01(\tR\vnewPassword\"%\n" +
+	"\fnew_password\x18\x02 \x01(\tR\vnewPassword\"\x15\n" +
+	"\x13ListSessionsRequest\"M\n" +
+	"\x14ListSessionsResponse\x125\n" +
+	"\bsessions\x18\x01 \x03(\v2\x19.p2pshare.v1.SessionEntryR\bsessions\"\xae\x01\n" +
+	"\fSessionEntry\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\x12 \n" +
+	"\flast_seen_ms\x18\x04 \x01(\x03R\n" +
+	"lastSeenMs\x12\x16\n" +
+	"\x06online\x18\x05 \x01(\bR\x06online\x12\x12\n" +
+	"\x04this\x18\x06 \x01(\bR\x04this\"5\n" +
+	"\x14RevokeSessionRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\"%\n" +
 	"\rAttachRequest\x12\x14\n" +
 	"\x05addrs\x18\x01 \x03(\tR\x05addrs\"W\n" +
 	"\x05Offer\x12\x19\n" +
@@ -3754,14 +3977,16 @@ const file_protocol_pb_tracker_proto_rawDesc = "" +
 	"\x12IssueTicketRequest\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\fR\agroupId\"-\n" +
 	"\x13IssueTicketResponse\x12\x16\n" +
-	"\x06ticket\x18\x01 \x01(\fR\x06ticket2\xb4\x0e\n" +
+	"\x06ticket\x18\x01 \x01(\fR\x06ticket2\xda\x0f\n" +
 	"\x0eTrackerService\x12>\n" +
 	"\x05Hello\x12\x19.p2pshare.v1.HelloRequest\x1a\x1a.p2pshare.v1.HelloResponse\x12G\n" +
 	"\bRegister\x12\x1c.p2pshare.v1.RegisterRequest\x1a\x1d.p2pshare.v1.RegisterResponse\x12>\n" +
 	"\x05Login\x12\x19.p2pshare.v1.LoginRequest\x1a\x1a.p2pshare.v1.LoginResponse\x12>\n" +
 	"\x05Renew\x12\x19.p2pshare.v1.RenewRequest\x1a\x1a.p2pshare.v1.LoginResponse\x12A\n" +
 	"\x06Logout\x12\x1a.p2pshare.v1.LogoutRequest\x1a\x1b.p2pshare.v1.ChangeResponse\x12P\n" +
-	"\x0eChangePassword\x12\".p2pshare.v1.ChangePasswordRequest\x1a\x1a.p2pshare.v1.LoginResponse\x12:\n" +
+	"\x0eChangePassword\x12\".p2pshare.v1.ChangePasswordRequest\x1a\x1a.p2pshare.v1.LoginResponse\x12S\n" +
+	"\fListSessions\x12 .p2pshare.v1.ListSessionsRequest\x1a!.p2pshare.v1.ListSessionsResponse\x12O\n" +
+	"\rRevokeSession\x12!.p2pshare.v1.RevokeSessionRequest\x1a\x1b.p2pshare.v1.ChangeResponse\x12:\n" +
 	"\x06Attach\x12\x1a.p2pshare.v1.AttachRequest\x1a\x12.p2pshare.v1.Event0\x01\x12G\n" +
 	"\bAnnounce\x12\x1c.p2pshare.v1.AnnounceRequest\x1a\x1d.p2pshare.v1.AnnounceResponse\x12J\n" +
 	"\vCreateGroup\x12\x1f.p2pshare.v1.CreateGroupRequest\x1a\x1a.p2pshare.v1.GroupResponse\x12M\n" +
@@ -3797,7 +4022,7 @@ func file_protocol_pb_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_protocol_pb_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_protocol_pb_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_protocol_pb_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_protocol_pb_tracker_proto_goTypes = []any{
 	(MemberChange_Kind)(0),        // 0: p2pshare.v1.MemberChange.Kind
 	(*Stamp)(nil),                 // 1: p2pshare.v1.Stamp
@@ -3814,145 +4039,154 @@ var file_protocol_pb_tracker_proto_goTypes = []any{
 	(*LogoutRequest)(nil),         // 12: p2pshare.v1.LogoutRequest
 	(*ChangeResponse)(nil),        // 13: p2pshare.v1.ChangeResponse
 	(*ChangePasswordRequest)(nil), // 14: p2pshare.v1.ChangePasswordRequest
-	(*AttachRequest)(nil),         // 15: p2pshare.v1.AttachRequest
-	(*Offer)(nil),                 // 16: p2pshare.v1.Offer
-	(*AnnounceRequest)(nil),       // 17: p2pshare.v1.AnnounceRequest
-	(*AnnounceResponse)(nil),      // 18: p2pshare.v1.AnnounceResponse
-	(*Seeder)(nil),                // 19: p2pshare.v1.Seeder
-	(*Event)(nil),                 // 20: p2pshare.v1.Event
-	(*KeepAlive)(nil),             // 21: p2pshare.v1.KeepAlive
-	(*GroupState)(nil),            // 22: p2pshare.v1.GroupState
-	(*Synced)(nil),                // 23: p2pshare.v1.Synced
-	(*SeederChange)(nil),          // 24: p2pshare.v1.SeederChange
-	(*FileAdded)(nil),             // 25: p2pshare.v1.FileAdded
-	(*JoinRequested)(nil),         // 26: p2pshare.v1.JoinRequested
-	(*MemberChange)(nil),          // 27: p2pshare.v1.MemberChange
-	(*SessionRevoked)(nil),        // 28: p2pshare.v1.SessionRevoked
-	(*Renamed)(nil),               // 29: p2pshare.v1.Renamed
-	(*Roster)(nil),                // 30: p2pshare.v1.Roster
-	(*GroupRef)(nil),              // 31: p2pshare.v1.GroupRef
-	(*UserRef)(nil),               // 32: p2pshare.v1.UserRef
-	(*CreateGroupRequest)(nil),    // 33: p2pshare.v1.CreateGroupRequest
-	(*GroupRequest)(nil),          // 34: p2pshare.v1.GroupRequest
-	(*GroupResponse)(nil),         // 35: p2pshare.v1.GroupResponse
-	(*ListGroupsRequest)(nil),     // 36: p2pshare.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),    // 37: p2pshare.v1.ListGroupsResponse
-	(*GroupEntry)(nil),            // 38: p2pshare.v1.GroupEntry
-	(*ListRequestsResponse)(nil),  // 39: p2pshare.v1.ListRequestsResponse
-	(*UserEntry)(nil),             // 40: p2pshare.v1.UserEntry
-	(*ListMembersResponse)(nil),   // 41: p2pshare.v1.ListMembersResponse
-	(*AnswerRequestRequest)(nil),  // 42: p2pshare.v1.AnswerRequestRequest
-	(*MemberRequest)(nil),         // 43: p2pshare.v1.MemberRequest
-	(*PutManifestRequest)(nil),    // 44: p2pshare.v1.PutManifestRequest
-	(*PutManifestResponse)(nil),   // 45: p2pshare.v1.PutManifestResponse
-	(*ManifestChunk)(nil),         // 46: p2pshare.v1.ManifestChunk
-	(*FileRequest)(nil),           // 47: p2pshare.v1.FileRequest
-	(*ShareFileRequest)(nil),      // 48: p2pshare.v1.ShareFileRequest
-	(*ShareFileResponse)(nil),     // 49: p2pshare.v1.ShareFileResponse
-	(*StopShareRequest)(nil),      // 50: p2pshare.v1.StopShareRequest
-	(*ListFilesRequest)(nil),      // 51: p2pshare.v1.ListFilesRequest
-	(*ListFilesResponse)(nil),     // 52: p2pshare.v1.ListFilesResponse
-	(*FileEntry)(nil),             // 53: p2pshare.v1.FileEntry
-	(*FindFileRequest)(nil),       // 54: p2pshare.v1.FindFileRequest
-	(*FindFileResponse)(nil),      // 55: p2pshare.v1.FindFileResponse
-	(*ListSeedersResponse)(nil),   // 56: p2pshare.v1.ListSeedersResponse
-	(*IssueTicketRequest)(nil),    // 57: p2pshare.v1.IssueTicketRequest
-	(*IssueTicketResponse)(nil),   // 58: p2pshare.v1.IssueTicketResponse
+	(*ListSessionsRequest)(nil),   // 15: p2pshare.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 16: p2pshare.v1.ListSessionsResponse
+	(*SessionEntry)(nil),          // 17: p2pshare.v1.SessionEntry
+	(*RevokeSessionRequest)(nil),  // 18: p2pshare.v1.RevokeSessionRequest
+	(*AttachRequest)(nil),         // 19: p2pshare.v1.AttachRequest
+	(*Offer)(nil),                 // 20: p2pshare.v1.Offer
+	(*AnnounceRequest)(nil),       // 21: p2pshare.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),      // 22: p2pshare.v1.AnnounceResponse
+	(*Seeder)(nil),                // 23: p2pshare.v1.Seeder
+	(*Event)(nil),                 // 24: p2pshare.v1.Event
+	(*KeepAlive)(nil),             // 25: p2pshare.v1.KeepAlive
+	(*GroupState)(nil),            // 26: p2pshare.v1.GroupState
+	(*Synced)(nil),                // 27: p2pshare.v1.Synced
+	(*SeederChange)(nil),          // 28: p2pshare.v1.SeederChange
+	(*FileAdded)(nil),             // 29: p2pshare.v1.FileAdded
+	(*JoinRequested)(nil),         // 30: p2pshare.v1.JoinRequested
+	(*MemberChange)(nil),          // 31: p2pshare.v1.MemberChange
+	(*SessionRevoked)(nil),        // 32: p2pshare.v1.SessionRevoked
+	(*Renamed)(nil),               // 33: p2pshare.v1.Renamed
+	(*Roster)(nil),                // 34: p2pshare.v1.Roster
+	(*GroupRef)(nil),              // 35: p2pshare.v1.GroupRef
+	(*UserRef)(nil),               // 36: p2pshare.v1.UserRef
+	(*CreateGroupRequest)(nil),    // 37: p2pshare.v1.CreateGroupRequest
+	(*GroupRequest)(nil),          // 38: p2pshare.v1.GroupRequest
+	(*GroupResponse)(nil),         // 39: p2pshare.v1.GroupResponse
+	(*ListGroupsRequest)(nil),     // 40: p2pshare.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),    // 41: p2pshare.v1.ListGroupsResponse
+	(*GroupEntry)(nil),            // 42: p2pshare.v1.GroupEntry
+	(*ListRequestsResponse)(nil),  // 43: p2pshare.v1.ListRequestsResponse
+	(*UserEntry)(nil),             // 44: p2pshare.v1.UserEntry
+	(*ListMembersResponse)(nil),   // 45: p2pshare.v1.ListMembersResponse
+	(*AnswerRequestRequest)(nil),  // 46: p2pshare.v1.AnswerRequestRequest
+	(*MemberRequest)(nil),         // 47: p2pshare.v1.MemberRequest
+	(*PutManifestRequest)(nil),    // 48: p2pshare.v1.PutManifestRequest
+	(*PutManifestResponse)(nil),   // 49: p2pshare.v1.PutManifestResponse
+	(*ManifestChunk)(nil),         // 50: p2pshare.v1.ManifestChunk
+	(*FileRequest)(nil),           // 51: p2pshare.v1.FileRequest
+	(*ShareFileRequest)(nil),      // 52: p2pshare.v1.ShareFileRequest
+	(*ShareFileResponse)(nil),     // 53: p2pshare.v1.ShareFileResponse
+	(*StopShareRequest)(nil),      // 54: p2pshare.v1.StopShareRequest
+	(*ListFilesRequest)(nil),      // 55: p2pshare.v1.ListFilesRequest
+	(*ListFilesResponse)(nil),     // 56: p2pshare.v1.ListFilesResponse
+	(*FileEntry)(nil),             // 57: p2pshare.v1.FileEntry
+	(*FindFileRequest)(nil),       // 58: p2pshare.v1.FindFileRequest
+	(*FindFileResponse)(nil),      // 59: p2pshare.v1.FindFileResponse
+	(*ListSeedersResponse)(nil),   // 60: p2pshare.v1.ListSeedersResponse
+	(*IssueTicketRequest)(nil),    // 61: p2pshare.v1.IssueTicketRequest
+	(*IssueTicketResponse)(nil),   // 62: p2pshare.v1.IssueTicketResponse
 }
 var file_protocol_pb_tracker_proto_depIdxs = []int32{
 	4,  // 0: p2pshare.v1.HelloResponse.trackers:type_name -> p2pshare.v1.TrackerInfo
 	3,  // 1: p2pshare.v1.RegisterResponse.stored:type_name -> p2pshare.v1.Stored
 	3,  // 2: p2pshare.v1.LoginResponse.stored:type_name -> p2pshare.v1.Stored
 	3,  // 3: p2pshare.v1.ChangeResponse.stored:type_name -> p2pshare.v1.Stored
-	16, // 4: p2pshare.v1.AnnounceRequest.offer:type_name -> p2pshare.v1.Offer
-	16, // 5: p2pshare.v1.AnnounceRequest.withdraw:type_name -> p2pshare.v1.Offer
-	16, // 6: p2pshare.v1.AnnounceResponse.refused:type_name -> p2pshare.v1.Offer
-	21, // 7: p2pshare.v1.Event.keep_alive:type_name -> p2pshare.v1.KeepAlive
-	22, // 8: p2pshare.v1.Event.group_state:type_name -> p2pshare.v1.GroupState
-	23, // 9: p2pshare.v1.Event.synced:type_name -> p2pshare.v1.Synced
-	24, // 10: p2pshare.v1.Event.seeder:type_name -> p2pshare.v1.SeederChange
-	25, // 11: p2pshare.v1.Event.file_added:type_name -> p2pshare.v1.FileAdded
-	26, // 12: p2pshare.v1.Event.join_requested:type_name -> p2pshare.v1.JoinRequested
-	27, // 13: p2pshare.v1.Event.member:type_name -> p2pshare.v1.MemberChange
-	28, // 14: p2pshare.v1.Event.session_revoked:type_name -> p2pshare.v1.SessionRevoked
-	29, // 15: p2pshare.v1.Event.renamed:type_name -> p2pshare.v1.Renamed
-	30, // 16: p2pshare.v1.Event.roster:type_name -> p2pshare.v1.Roster
-	1,  // 17: p2pshare.v1.GroupState.as_of:type_name -> p2pshare.v1.Stamp
-	19, // 18: p2pshare.v1.SeederChange.seeder:type_name -> p2pshare.v1.Seeder
-	0,  // 19: p2pshare.v1.MemberChange.kind:type_name -> p2pshare.v1.MemberChange.Kind
-	1,  // 20: p2pshare.v1.MemberChange.stamp:type_name -> p2pshare.v1.Stamp
-	4,  // 21: p2pshare.v1.Roster.trackers:type_name -> p2pshare.v1.TrackerInfo
-	31, // 22: p2pshare.v1.GroupRequest.group:type_name -> p2pshare.v1.GroupRef
-	3,  // 23: p2pshare.v1.GroupResponse.stored:type_name -> p2pshare.v1.Stored
-	38, // 24: p2pshare.v1.ListGroupsResponse.groups:type_name -> p2pshare.v1.GroupEntry
-	40, // 25: p2pshare.v1.ListRequestsResponse.users:type_name -> p2pshare.v1.UserEntry
-	40, // 26: p2pshare.v1.ListMembersResponse.members:type_name -> p2pshare.v1.UserEntry
-	31, // 27: p2pshare.v1.AnswerRequestRequest.group:type_name -> p2pshare.v1.GroupRef
-	32, // 28: p2pshare.v1.AnswerRequestRequest.user:type_name -> p2pshare.v1.UserRef
-	31, // 29: p2pshare.v1.MemberRequest.group:type_name -> p2pshare.v1.GroupRef
-	32, // 30: p2pshare.v1.MemberRequest.user:type_name -> p2pshare.v1.UserRef
-	31, // 31: p2pshare.v1.ShareFileRequest.group:type_name -> p2pshare.v1.GroupRef
-	3,  // 32: p2pshare.v1.ShareFileResponse.stored:type_name -> p2pshare.v1.Stored
-	31, // 33: p2pshare.v1.ListFilesRequest.group:type_name -> p2pshare.v1.GroupRef
-	53, // 34: p2pshare.v1.ListFilesResponse.files:type_name -> p2pshare.v1.FileEntry
-	31, // 35: p2pshare.v1.FindFileRequest.group:type_name -> p2pshare.v1.GroupRef
-	53, // 36: p2pshare.v1.FindFileResponse.file:type_name -> p2pshare.v1.FileEntry
-	19, // 37: p2pshare.v1.ListSeedersResponse.seeders:type_name -> p2pshare.v1.Seeder
-	5,  // 38: p2pshare.v1.TrackerService.Hello:input_type -> p2pshare.v1.HelloRequest
-	7,  // 39: p2pshare.v1.TrackerService.Register:input_type -> p2pshare.v1.RegisterRequest
-	9,  // 40: p2pshare.v1.TrackerService.Login:input_type -> p2pshare.v1.LoginRequest
-	11, // 41: p2pshare.v1.TrackerService.Renew:input_type -> p2pshare.v1.RenewRequest
-	12, // 42: p2pshare.v1.TrackerService.Logout:input_type -> p2pshare.v1.LogoutRequest
-	14, // 43: p2pshare.v1.TrackerService.ChangePassword:input_type -> p2pshare.v1.ChangePasswordRequest
-	15, // 44: p2pshare.v1.TrackerService.Attach:input_type -> p2pshare.v1.AttachRequest
-	17, // 45: p2pshare.v1.TrackerService.Announce:input_type -> p2pshare.v1.AnnounceRequest
-	33, // 46: p2pshare.v1.TrackerService.CreateGroup:input_type -> p2pshare.v1.CreateGroupRequest
-	36, // 47: p2pshare.v1.TrackerService.ListGroups:input_type -> p2pshare.v1.ListGroupsRequest
-	34, // 48: p2pshare.v1.TrackerService.JoinGroup:input_type -> p2pshare.v1.GroupRequest
-	34, // 49: p2pshare.v1.TrackerService.LeaveGroup:input_type -> p2pshare.v1.GroupRequest
-	34, // 50: p2pshare.v1.TrackerService.ListRequests:input_type -> p2pshare.v1.GroupRequest
-	42, // 51: p2pshare.v1.TrackerService.AnswerRequest:input_type -> p2pshare.v1.AnswerRequestRequest
-	34, // 52: p2pshare.v1.TrackerService.ListMembers:input_type -> p2pshare.v1.GroupRequest
-	43, // 53: p2pshare.v1.TrackerService.RemoveMember:input_type -> p2pshare.v1.MemberRequest
-	43, // 54: p2pshare.v1.TrackerService.TransferGroup:input_type -> p2pshare.v1.MemberRequest
-	44, // 55: p2pshare.v1.TrackerService.PutManifest:input_type -> p2pshare.v1.PutManifestRequest
-	47, // 56: p2pshare.v1.TrackerService.GetManifest:input_type -> p2pshare.v1.FileRequest
-	48, // 57: p2pshare.v1.TrackerService.ShareFile:input_type -> p2pshare.v1.ShareFileRequest
-	50, // 58: p2pshare.v1.TrackerService.StopShare:input_type -> p2pshare.v1.StopShareRequest
-	51, // 59: p2pshare.v1.TrackerService.ListFiles:input_type -> p2pshare.v1.ListFilesRequest
-	54, // 60: p2pshare.v1.TrackerService.FindFile:input_type -> p2pshare.v1.FindFileRequest
-	47, // 61: p2pshare.v1.TrackerService.ListSeeders:input_type -> p2pshare.v1.FileRequest
-	57, // 62: p2pshare.v1.TrackerService.IssueTicket:input_type -> p2pshare.v1.IssueTicketRequest
-	6,  // 63: p2pshare.v1.TrackerService.Hello:output_type -> p2pshare.v1.HelloResponse
-	8,  // 64: p2pshare.v1.TrackerService.Register:output_type -> p2pshare.v1.RegisterResponse
-	10, // 65: p2pshare.v1.TrackerService.Login:output_type -> p2pshare.v1.LoginResponse
-	10, // 66: p2pshare.v1.TrackerService.Renew:output_type -> p2pshare.v1.LoginResponse
-	13, // 67: p2pshare.v1.TrackerService.Logout:output_type -> p2pshare.v1.ChangeResponse
-	10, // 68: p2pshare.v1.TrackerService.ChangePassword:output_type -> p2pshare.v1.LoginResponse
-	20, // 69: p2pshare.v1.TrackerService.Attach:output_type -> p2pshare.v1.Event
-	18, // 70: p2pshare.v1.TrackerService.Announce:output_type -> p2pshare.v1.AnnounceResponse
-	35, // 71: p2pshare.v1.TrackerService.CreateGroup:output_type -> p2pshare.v1.GroupResponse
-	37, // 72: p2pshare.v1.TrackerService.ListGroups:output_type -> p2pshare.v1.ListGroupsResponse
-	35, // 73: p2pshare.v1.TrackerService.JoinGroup:output_type -> p2pshare.v1.GroupResponse
-	35, // 74: p2pshare.v1.TrackerService.LeaveGroup:output_type -> p2pshare.v1.GroupResponse
-	39, // 75: p2pshare.v1.TrackerService.ListRequests:output_type -> p2pshare.v1.ListRequestsResponse
-	35, // 76: p2pshare.v1.TrackerService.AnswerRequest:output_type -> p2pshare.v1.GroupResponse
-	41, // 77: p2pshare.v1.TrackerService.ListMembers:output_type -> p2pshare.v1.ListMembersResponse
-	35, // 78: p2pshare.v1.TrackerService.RemoveMember:output_type -> p2pshare.v1.GroupResponse
-	35, // 79: p2pshare.v1.TrackerService.TransferGroup:output_type -> p2pshare.v1.GroupResponse
-	45, // 80: p2pshare.v1.TrackerService.PutManifest:output_type -> p2pshare.v1.PutManifestResponse
-	46, // 81: p2pshare.v1.TrackerService.GetManifest:output_type -> p2pshare.v1.ManifestChunk
-	49, // 82: p2pshare.v1.TrackerService.ShareFile:output_type -> p2pshare.v1.ShareFileResponse
-	13, // 83: p2pshare.v1.TrackerService.StopShare:output_type -> p2pshare.v1.ChangeResponse
-	52, // 84: p2pshare.v1.TrackerService.ListFiles:output_type -> p2pshare.v1.ListFilesResponse
-	55, // 85: p2pshare.v1.TrackerService.FindFile:output_type -> p2pshare.v1.FindFileResponse
-	56, // 86: p2pshare.v1.TrackerService.ListSeeders:output_type -> p2pshare.v1.ListSeedersResponse
-	58, // 87: p2pshare.v1.TrackerService.IssueTicket:output_type -> p2pshare.v1.IssueTicketResponse
-	63, // [63:88] is the sub-list for method output_type
-	38, // [38:63] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	17, // 4: p2pshare.v1.ListSessionsResponse.sessions:type_name -> p2pshare.v1.SessionEntry
+	20, // 5: p2pshare.v1.AnnounceRequest.offer:type_name -> p2pshare.v1.Offer
+	20, // 6: p2pshare.v1.AnnounceRequest.withdraw:type_name -> p2pshare.v1.Offer
+	20, // 7: p2pshare.v1.AnnounceResponse.refused:type_name -> p2pshare.v1.Offer
+	25, // 8: p2pshare.v1.Event.keep_alive:type_name -> p2pshare.v1.KeepAlive
+	26, // 9: p2pshare.v1.Event.group_state:type_name -> p2pshare.v1.GroupState
+	27, // 10: p2pshare.v1.Event.synced:type_name -> p2pshare.v1.Synced
+	28, // 11: p2pshare.v1.Event.seeder:type_name -> p2pshare.v1.SeederChange
+	29, // 12: p2pshare.v1.Event.file_added:type_name -> p2pshare.v1.FileAdded
+	30, // 13: p2pshare.v1.Event.join_requested:type_name -> p2pshare.v1.JoinRequested
+	31, // 14: p2pshare.v1.Event.member:type_name -> p2pshare.v1.MemberChange
+	32, // 15: p2pshare.v1.Event.session_revoked:type_name -> p2pshare.v1.SessionRevoked
+	33, // 16: p2pshare.v1.Event.renamed:type_name -> p2pshare.v1.Renamed
+	34, // 17: p2pshare.v1.Event.roster:type_name -> p2pshare.v1.Roster
+	1,  // 18: p2pshare.v1.GroupState.as_of:type_name -> p2pshare.v1.Stamp
+	23, // 19: p2pshare.v1.SeederChange.seeder:type_name -> p2pshare.v1.Seeder
+	0,  // 20: p2pshare.v1.MemberChange.kind:type_name -> p2pshare.v1.MemberChange.Kind
+	1,  // 21: p2pshare.v1.MemberChange.stamp:type_name -> p2pshare.v1.Stamp
+	4,  // 22: p2pshare.v1.Roster.trackers:type_name -> p2pshare.v1.TrackerInfo
+	35, // 23: p2pshare.v1.GroupRequest.group:type_name -> p2pshare.v1.GroupRef
+	3,  // 24: p2pshare.v1.GroupResponse.stored:type_name -> p2pshare.v1.Stored
+	42, // 25: p2pshare.v1.ListGroupsResponse.groups:type_name -> p2pshare.v1.GroupEntry
+	44, // 26: p2pshare.v1.ListRequestsResponse.users:type_name -> p2pshare.v1.UserEntry
+	44, // 27: p2pshare.v1.ListMembersResponse.members:type_name -> p2pshare.v1.UserEntry
+	35, // 28: p2pshare.v1.AnswerRequestRequest.group:type_name -> p2pshare.v1.GroupRef
+	36, // 29: p2pshare.v1.AnswerRequestRequest.user:type_name -> p2pshare.v1.UserRef
+	35, // 30: p2pshare.v1.MemberRequest.group:type_name -> p2pshare.v1.GroupRef
+	36, // 31: p2pshare.v1.MemberRequest.user:type_name -> p2pshare.v1.UserRef
+	35, // 32: p2pshare.v1.ShareFileRequest.group:type_name -> p2pshare.v1.GroupRef
+	3,  // 33: p2pshare.v1.ShareFileResponse.stored:type_name -> p2pshare.v1.Stored
+	35, // 34: p2pshare.v1.ListFilesRequest.group:type_name -> p2pshare.v1.GroupRef
+	57, // 35: p2pshare.v1.ListFilesResponse.files:type_name -> p2pshare.v1.FileEntry
+	35, // 36: p2pshare.v1.FindFileRequest.group:type_name -> p2pshare.v1.GroupRef
+	57, // 37: p2pshare.v1.FindFileResponse.file:type_name -> p2pshare.v1.FileEntry
+	23, // 38: p2pshare.v1.ListSeedersResponse.seeders:type_name -> p2pshare.v1.Seeder
+	5,  // 39: p2pshare.v1.TrackerService.Hello:input_type -> p2pshare.v1.HelloRequest
+	7,  // 40: p2pshare.v1.TrackerService.Register:input_type -> p2pshare.v1.RegisterRequest
+	9,  // 41: p2pshare.v1.TrackerService.Login:input_type -> p2pshare.v1.LoginRequest
+	11, // 42: p2pshare.v1.TrackerService.Renew:input_type -> p2pshare.v1.RenewRequest
+	12, // 43: p2pshare.v1.TrackerService.Logout:input_type -> p2pshare.v1.LogoutRequest
+	14, // 44: p2pshare.v1.TrackerService.ChangePassword:input_type -> p2pshare.v1.ChangePasswordRequest
+	15, // 45: p2pshare.v1.TrackerService.ListSessions:input_type -> p2pshare.v1.ListSessionsRequest
+	18, // 46: p2pshare.v1.TrackerService.RevokeSession:input_type -> p2pshare.v1.RevokeSessionRequest
+	19, // 47: p2pshare.v1.TrackerService.Attach:input_type -> p2pshare.v1.AttachRequest
+	21, // 48: p2pshare.v1.TrackerService.Announce:input_type -> p2pshare.v1.AnnounceRequest
+	37, // 49: p2pshare.v1.TrackerService.CreateGroup:input_type -> p2pshare.v1.CreateGroupRequest
+	40, // 50: p2pshare.v1.TrackerService.ListGroups:input_type -> p2pshare.v1.ListGroupsRequest
+	38, // 51: p2pshare.v1.TrackerService.JoinGroup:input_type -> p2pshare.v1.GroupRequest
+	38, // 52: p2pshare.v1.TrackerService.LeaveGroup:input_type -> p2pshare.v1.GroupRequest
+	38, // 53: p2pshare.v1.TrackerService.ListRequests:input_type -> p2pshare.v1.GroupRequest
+	46, // 54: p2pshare.v1.TrackerService.AnswerRequest:input_type -> p2pshare.v1.AnswerRequestRequest
+	38, // 55: p2pshare.v1.TrackerService.ListMembers:input_type -> p2pshare.v1.GroupRequest
+	47, // 56: p2pshare.v1.TrackerService.RemoveMember:input_type -> p2pshare.v1.MemberRequest
+	47, // 57: p2pshare.v1.TrackerService.TransferGroup:input_type -> p2pshare.v1.MemberRequest
+	48, // 58: p2pshare.v1.TrackerService.PutManifest:input_type -> p2pshare.v1.PutManifestRequest
+	51, // 59: p2pshare.v1.TrackerService.GetManifest:input_type -> p2pshare.v1.FileRequest
+	52, // 60: p2pshare.v1.TrackerService.ShareFile:input_type -> p2pshare.v1.ShareFileRequest
+	54, // 61: p2pshare.v1.TrackerService.StopShare:input_type -> p2pshare.v1.StopShareRequest
+	55, // 62: p2pshare.v1.TrackerService.ListFiles:input_type -> p2pshare.v1.ListFilesRequest
+	58, // 63: p2pshare.v1.TrackerService.FindFile:input_type -> p2pshare.v1.FindFileRequest
+	51, // 64: p2pshare.v1.TrackerService.ListSeeders:input_type -> p2pshare.v1.FileRequest
+	61, // 65: p2pshare.v1.TrackerService.IssueTicket:input_type -> p2pshare.v1.IssueTicketRequest
+	6,  // 66: p2pshare.v1.TrackerService.Hello:output_type -> p2pshare.v1.HelloResponse
+	8,  // 67: p2pshare.v1.TrackerService.Register:output_type -> p2pshare.v1.RegisterResponse
+	10, // 68: p2pshare.v1.TrackerService.Login:output_type -> p2pshare.v1.LoginResponse
+	10, // 69: p2pshare.v1.TrackerService.Renew:output_type -> p2pshare.v1.LoginResponse
+	13, // 70: p2pshare.v1.TrackerService.Logout:output_type -> p2pshare.v1.ChangeResponse
+	10, // 71: p2pshare.v1.TrackerService.ChangePassword:output_type -> p2pshare.v1.LoginResponse
+	16, // 72: p2pshare.v1.TrackerService.ListSessions:output_type -> p2pshare.v1.ListSessionsResponse
+	13, // 73: p2pshare.v1.TrackerService.RevokeSession:output_type -> p2pshare.v1.ChangeResponse
+	24, // 74: p2pshare.v1.TrackerService.Attach:output_type -> p2pshare.v1.Event
+	22, // 75: p2pshare.v1.TrackerService.Announce:output_type -> p2pshare.v1.AnnounceResponse
+	39, // 76: p2pshare.v1.TrackerService.CreateGroup:output_type -> p2pshare.v1.GroupResponse
+	41, // 77: p2pshare.v1.TrackerService.ListGroups:output_type -> p2pshare.v1.ListGroupsResponse
+	39, // 78: p2pshare.v1.TrackerService.JoinGroup:output_type -> p2pshare.v1.GroupResponse
+	39, // 79: p2pshare.v1.TrackerService.LeaveGroup:output_type -> p2pshare.v1.GroupResponse
+	43, // 80: p2pshare.v1.TrackerService.ListRequests:output_type -> p2pshare.v1.ListRequestsResponse
+	39, // 81: p2pshare.v1.TrackerService.AnswerRequest:output_type -> p2pshare.v1.GroupResponse
+	45, // 82: p2pshare.v1.TrackerService.ListMembers:output_type -> p2pshare.v1.ListMembersResponse
+	39, // 83: p2pshare.v1.TrackerService.RemoveMember:output_type -> p2pshare.v1.GroupResponse
+	39, // 84: p2pshare.v1.TrackerService.TransferGroup:output_type -> p2pshare.v1.GroupResponse
+	49, // 85: p2pshare.v1.TrackerService.PutManifest:output_type -> p2pshare.v1.PutManifestResponse
+	50, // 86: p2pshare.v1.TrackerService.GetManifest:output_type -> p2pshare.v1.ManifestChunk
+	53, // 87: p2pshare.v1.TrackerService.ShareFile:output_type -> p2pshare.v1.ShareFileResponse
+	13, // 88: p2pshare.v1.TrackerService.StopShare:output_type -> p2pshare.v1.ChangeResponse
+	56, // 89: p2pshare.v1.TrackerService.ListFiles:output_type -> p2pshare.v1.ListFilesResponse
+	59, // 90: p2pshare.v1.TrackerService.FindFile:output_type -> p2pshare.v1.FindFileResponse
+	60, // 91: p2pshare.v1.TrackerService.ListSeeders:output_type -> p2pshare.v1.ListSeedersResponse
+	62, // 92: p2pshare.v1.TrackerService.IssueTicket:output_type -> p2pshare.v1.IssueTicketResponse
+	66, // [66:93] is the sub-list for method output_type
+	39, // [39:66] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_protocol_pb_tracker_proto_init() }
@@ -3960,7 +4194,7 @@ func file_protocol_pb_tracker_proto_init() {
 	if File_protocol_pb_tracker_proto != nil {
 		return
 	}
-	file_protocol_pb_tracker_proto_msgTypes[19].OneofWrappers = []any{
+	file_protocol_pb_tracker_proto_msgTypes[23].OneofWrappers = []any{
 		(*Event_KeepAlive)(nil),
 		(*Event_GroupState)(nil),
 		(*Event_Synced)(nil),
@@ -3978,7 +4212,7 @@ func file_protocol_pb_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_protocol_pb_tracker_proto_rawDesc), len(file_protocol_pb_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

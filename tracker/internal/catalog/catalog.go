@@ -182,7 +182,7 @@ func (c *Catalog) index(p parts, v value, s protocol.Stamp, old Fact) {
 	case disabledValue:
 		c.user(p.user).disabled = v.off
 	case sessionValue:
-		c.setSession(p, v)
+		c.setSession(p, v, s)
 	case revokedValue:
 		c.revoked[p.session] = struct{}{}
 	case userNameValue:

@@ -26,11 +26,19 @@ type Verifier struct {
 
 // Session is a login that was made.
 type Session struct {
-	ID      protocol.SessionID
-	Device  string
-	Since   int64 // Unix milliseconds
-	Until   int64 // renewable until, Unix milliseconds
-	Revoked bool
+	ID     protocol.SessionID
+	Device string
+	Since  int64 // Unix milliseconds
+	Until  int64 // renewable until, Unix milliseconds
+	// Confirmed is when the record was written last, at the login or at a
+	// renewal since, Unix milliseconds.
+	Confirmed int64
+}
+
+// sessionState is a session and the wall time of its fact.
+type sessionState struct {
+	sessionValue
+	written int64
 }
 
 // userState is what is known of a user, in whatever order it came.
@@ -39,7 +47,7 @@ type userState struct {
 	created   protocol.Stamp
 	disabled  bool
 	verifier  *Verifier
-	sessions  map[protocol.SessionID]sessionValue
+	sessions  map[protocol.SessionID]sessionState
 	groups    map[protocol.GroupID]*membership // every group that a fact brings the user together with
 	manifests int64                            // bytes of manifests of the files first shared by the user
 }
@@ -70,12 +78,12 @@ func (c *Catalog) userHas(name string, id protocol.UserID) bool {
 	return u != nil && u.canonical == name
 }
 
-func (c *Catalog) setSession(p parts, v sessionValue) {
+func (c *Catalog) setSession(p parts, v sessionValue, s protocol.Stamp) {
 	u := c.user(p.user)
 	if u.sessions == nil {
-		u.sessions = make(map[protocol.SessionID]sessionValue)
+		u.sessions = make(map[protocol.SessionID]sessionState)
 	}
-	u.sessions[p.session] = v
+	u.sessions[p.session] = sessionState{v, s.Wall}
 }
 
 // User returns the account of an id.
@@ -127,14 +135,29 @@ func (c *Catalog) Sessions(id protocol.UserID) []Session {
 	}
 	var out []Session
 	for sid, v := range u.sessions {
-		if !c.Revoked(sid) && !c.isExpired(v) {
-			out = append(out, Session{ID: sid, Device: v.device, Since: v.since, Until: v.until})
+		if !c.Revoked(sid) && !c.isExpired(v.sessionValue) {
+			out = append(out, v.session(sid))
 		}
 	}
 	slices.SortFunc(out, func(a, b Session) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), bytes.Compare(a.ID[:], b.ID[:]))
 	})
 	return out
+}
+
+// Session returns one session of a user, also one that has ended, as long as
+// its record is kept.
+func (c *Catalog) Session(id protocol.UserID, sid protocol.SessionID) (Session, bool) {
+	u := c.users[id]
+	if u == nil {
+		return Session{}, false
+	}
+	v, ok := u.sessions[sid]
+	return v.session(sid), ok
+}
+
+func (v sessionState) session(id protocol.SessionID) Session {
+	return Session{ID: id, Device: v.device, Since: v.since, Until: v.until, Confirmed: v.written}
 }
 
 // Revoked reports whether a session was ended.

@@ -74,6 +74,7 @@ func (e *edit) set(by *source, l Lease, opening uint64) {
 
 func (e *edit) remove(l *lease) {
 	e.touch(l.by, l.Peer)
+	e.t.seen.Add(l.Session, e.t.cfg.Now())
 	e.t.unlist(l, nil)
 	delete(l.by.leases, l.Peer)
 	rest := slices.DeleteFunc(e.t.peers[l.Peer], func(x *lease) bool { return x == l })

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
@@ -89,6 +91,7 @@ type Table struct {
 	peers  map[string][]*lease
 	offers map[FileRef]*offered
 	opened uint64 // openings heard of, to order them
+	seen   *simplelru.LRU[protocol.SessionID, time.Time]
 
 	outbox   []notice
 	emitting bool // somebody is calling back what is in the outbox
@@ -131,8 +134,9 @@ func New(cfg Config) *Table {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	seen, _ := simplelru.NewLRU[protocol.SessionID, time.Time](maxSeen, nil) // fails for no positive size
 	return &Table{
-		cfg:    cfg,
+		cfg: cfg, seen: seen,
 		own:    &source{epoch: newEpoch(), leases: make(map[string]*lease)},
 		others: make(map[string]*source),
 		peers:  make(map[string][]*lease),

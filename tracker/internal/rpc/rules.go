@@ -27,6 +27,10 @@ func ruleOf(procedure string) rule {
 		return rule{what: "logout", renew: true, ended: true}
 	case pb.TrackerServiceChangePasswordProcedure:
 		return rule{what: "change_password", change: true}
+	case pb.TrackerServiceListSessionsProcedure:
+		return rule{what: "sessions"}
+	case pb.TrackerServiceRevokeSessionProcedure:
+		return rule{what: "revoke_session", change: true}
 	case pb.TrackerServiceAttachProcedure:
 		return rule{what: "offline"} // written when the stream ends; "online" when it begins
 	case pb.TrackerServiceCreateGroupProcedure:

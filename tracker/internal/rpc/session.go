@@ -101,6 +101,9 @@ func (s *Server) authenticate(ctx context.Context, c *call, envelope []byte) err
 		return err
 	}
 	c.session = session
+	if !c.ended {
+		s.cfg.Presence.Saw(session.ID)
+	}
 	return nil
 }
 

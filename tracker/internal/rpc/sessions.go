@@ -5,13 +5,15 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
-// Renew gives a fresh envelope for the same session: nothing is written, so it
-// works at a tracker that is alone.
+// Renew gives a fresh envelope for the same session. It needs no other tracker,
+// and no room on the disk of this one: the note that the session is in use is
+// for its owner's list alone.
 func (s *Server) Renew(ctx context.Context, _ *connect.Request[pb.RenewRequest]) (*connect.Response[pb.LoginResponse], error) {
 	c := callOf(ctx)
 	fresh := *c.session
@@ -20,7 +22,75 @@ func (s *Server) Renew(ctx context.Context, _ *connect.Request[pb.RenewRequest])
 		return nil, err
 	}
 	s.hub.refresh(c.remote.text, &fresh)
+	if err := s.confirmSession(ctx, c.session); err != nil {
+		log.Infow("a renewal is not noted", "user", c.user.Name, "err", err)
+	}
 	return connect.NewResponse(&pb.LoginResponse{Session: envelope, UserId: c.user.ID[:], Name: c.user.Name}), nil
+}
+
+// confirmSession writes the record of a session again, as it was: its stamp
+// tells the owner, also after a restart of all trackers, that it is in use.
+func (s *Server) confirmSession(ctx context.Context, session *credential.Session) error {
+	_, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
+		known, ok := cat.Session(session.User, session.ID)
+		if !ok || cat.Revoked(session.ID) {
+			return nil, nil
+		}
+		return catalog.NewSession(session.User, known), nil
+	})
+	return err
+}
+
+// ListSessions names the caller's own logins and nobody else's.
+func (s *Server) ListSessions(ctx context.Context, _ *connect.Request[pb.ListSessionsRequest]) (*connect.Response[pb.ListSessionsResponse], error) {
+	c := callOf(ctx)
+	s.replica.CatchUp(ctx) // a login at another tracker a moment ago is one
+	var all []catalog.Session
+	s.replica.View(func(cat *catalog.Catalog) { all = cat.Sessions(c.user.ID) })
+	ids := make([]protocol.SessionID, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	seen := s.cfg.Presence.Sightings(c.user.ID, ids)
+	res := &pb.ListSessionsResponse{}
+	for _, session := range all[max(0, len(all)-protocol.MaxElements):] {
+		known := seen[session.ID]
+		last := max(session.Since, session.Confirmed)
+		if !known.Last.IsZero() {
+			last = max(last, known.Last.UnixMilli())
+		}
+		res.Sessions = append(res.Sessions, &pb.SessionEntry{
+			SessionId: session.ID[:], Device: session.Device, SinceMs: session.Since,
+			LastSeenMs: last, Online: known.Online, This: session.ID == c.session.ID,
+		})
+	}
+	return connect.NewResponse(res), nil
+}
+
+// RevokeSession ends one of the caller's sessions, as its own logout would. Of
+// one that is not the caller's it says the same as of one that never was.
+func (s *Server) RevokeSession(ctx context.Context, req *connect.Request[pb.RevokeSessionRequest]) (*connect.Response[pb.ChangeResponse], error) {
+	c := callOf(ctx)
+	id, err := protocol.IDFromBytes[protocol.SessionID](req.Msg.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	c.about("", id.String()[:8]) // enough to find it by
+	s.replica.CatchUp(ctx)
+	stored, already, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
+		session, ok := cat.Session(c.user.ID, id)
+		switch {
+		case !ok:
+			return nil, protocol.Errorf(protocol.CodeNotFound, "you have no session %s; \"sessions\" lists yours", id)
+		case cat.Revoked(id):
+			return nil, nil
+		}
+		return catalog.RevokeSession(id, c.user.ID, session.Until), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&pb.ChangeResponse{Stored: stored, Already: already}), nil
 }
 
 // Logout ends the caller's session and nothing else: memberships and shares stay.

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -75,6 +76,35 @@ func changePassword(ctx context.Context, s *Shell, c call) (result, error) {
 		return result{}, err
 	}
 	return change(st, nil, "password changed"), nil
+}
+
+func listSessions(ctx context.Context, s *Shell, _ call) (result, error) {
+	sessions, err := s.Client.Sessions(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	var r result
+	all := []fields{}
+	for _, l := range sessions {
+		which := "other"
+		if l.This {
+			which = "this"
+		}
+		since, seen := l.Since.UTC().Format(time.RFC3339), l.LastSeen.UTC().Format(time.RFC3339)
+		r.lines = append(r.lines, columns(l.ID, since, seen, which, l.Device))
+		all = append(all, fields{"id": l.ID, "since": since, "last_seen": seen, "this": l.This, "online": l.Online, "device": l.Device})
+	}
+	r.fields = fields{"sessions": all}
+	return r, nil
+}
+
+func revokeSession(ctx context.Context, s *Shell, c call) (result, error) {
+	st, err := s.Client.RevokeSession(ctx, c.arg(0))
+	if err != nil {
+		return result{}, err
+	}
+	id := strings.ToLower(c.arg(0))
+	return change(st, fields{"session": id}, "session %s ended", id), nil
 }
 
 func help(_ context.Context, _ *Shell, c call) (result, error) {

@@ -18,6 +18,8 @@ type Client interface {
 	Logout(ctx context.Context) (node.Stored, error)
 	User() (string, error)
 	ChangePassword(ctx context.Context, old, replacement string) (node.Stored, error)
+	Sessions(ctx context.Context) ([]node.Session, error)
+	RevokeSession(ctx context.Context, id string) (node.Stored, error)
 
 	CreateGroup(ctx context.Context, group string) (node.Stored, error)
 	Groups(ctx context.Context) ([]node.Group, error)

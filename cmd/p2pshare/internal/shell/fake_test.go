@@ -25,6 +25,7 @@ type fakeClient struct {
 	trackers  []node.TrackerInfo
 	downloads []shell.Download
 	next      shell.Download // what Download returns
+	sessions  []node.Session
 	events    chan node.Event
 	hashing   func(progress func(done, total int64))
 
@@ -70,6 +71,14 @@ func (f *fakeClient) User() (string, error) {
 
 func (f *fakeClient) ChangePassword(_ context.Context, old, replacement string) (node.Stored, error) {
 	return f.stored, f.note("ChangePassword %s %s", old, replacement)
+}
+
+func (f *fakeClient) Sessions(context.Context) ([]node.Session, error) {
+	return f.sessions, f.note("Sessions")
+}
+
+func (f *fakeClient) RevokeSession(_ context.Context, id string) (node.Stored, error) {
+	return f.stored, f.note("RevokeSession %s", id)
 }
 
 func (f *fakeClient) CreateGroup(_ context.Context, g string) (node.Stored, error) {

@@ -54,6 +54,11 @@ const (
 func filled(f *fakeClient) {
 	f.groups = []node.Group{{Name: "docs", Role: "owner"}, {Name: "Holiday pictures", Role: "none"}}
 	f.requests = []string{"bob", "eve"}
+	noon := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	f.sessions = []node.Session{
+		{ID: "ab01", Device: "desk", Since: noon.Add(-time.Hour), LastSeen: noon, Online: true, This: true},
+		{ID: "cd02", Device: "phone\x1b", Since: noon.Add(-25 * time.Hour), LastSeen: noon.Add(-24*time.Hour - 30*time.Minute)},
+	}
 	f.members = []node.Member{{User: "ada", Role: "owner"}, {User: "bob~3f9a", Role: "member"}}
 	f.files = []node.File{{Name: "a b.bin", Size: 524289, Seeders: 3, SHA1: protocol.SHA1{0xab}, ID: protocol.FileID{0xcd}, Uploader: "ada"}}
 	f.shares = []node.ShareInfo{
@@ -84,6 +89,12 @@ func TestCommands(t *testing.T) {
 		{"logout", "logged out\n", `{"stored_on":2,"trackers":2}`, "Logout"},
 		{"whoami", "ada\n", `{"user":"ada"}`, ""},
 		{"change_password old-word new-word", "password changed\n", `{"stored_on":2,"trackers":2}`, "ChangePassword old-word new-word"},
+		{
+			"sessions", "ab01\t2026-11-20T09:00:00Z\t2026-11-20T10:00:00Z\tthis\tdesk\ncd02\t2026-11-19T09:00:00Z\t2026-11-19T09:30:00Z\tother\tphone\\u001b\n",
+			`{"sessions":[{"id":"ab01","since":"2026-11-20T09:00:00Z","last_seen":"2026-11-20T10:00:00Z","this":true,"online":true,"device":"desk"},` +
+				`{"id":"cd02","since":"2026-11-19T09:00:00Z","last_seen":"2026-11-19T09:30:00Z","this":false,"online":false,"device":"phone\u001b"}]}`, "Sessions",
+		},
+		{"revoke_session CD02", "session cd02 ended\n", `{"session":"cd02","stored_on":2,"trackers":2}`, "RevokeSession CD02"},
 		{"create_group docs", "group docs created\n", `{"group":"docs","stored_on":2,"trackers":2}`, "CreateGroup docs"},
 		{`create_group "Holiday pictures"`, "group Holiday pictures created\n", `{"group":"Holiday pictures","stored_on":2,"trackers":2}`, "CreateGroup Holiday pictures"},
 		{"list_groups", "docs\nHoliday pictures\n", `{"groups":[{"name":"docs","role":"owner"},{"name":"Holiday pictures","role":"none"}]}`, "Groups"},
@@ -180,7 +191,7 @@ func TestHelpListsEveryCommand(t *testing.T) {
 	for _, c := range answer.Result.Commands {
 		got = append(got, c.Name)
 	}
-	want := strings.Fields(`create_user login logout whoami change_password create_group list_groups join_group list_requests accept_request
+	want := strings.Fields(`create_user login logout whoami change_password sessions revoke_session create_group list_groups join_group list_requests accept_request
 		reject_request list_members remove_member transfer_group leave_group upload_file list_files list_shares stop_share download_file
 		show_downloads pause_download resume_download cancel_download wait trackers help quit exit`)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -36,6 +36,8 @@ func accountCommands() []*command {
 		plain("logout", "", "log out; sharing pauses until the next login", []int{0}, logout),
 		plain("whoami", "", "tell who is logged in", []int{0}, whoami),
 		withPassword(0, plain("change_password", "[OLD NEW]", "change the password; other sessions of the user end", []int{0, 2}, changePassword)),
+		plain("sessions", "", "list where you are logged in: id, since when, last seen, this client or another, its name", []int{0}, listSessions),
+		plain("revoke_session", "ID", "end one of your sessions: its client is logged out", []int{1}, revokeSession),
 	}
 }
 

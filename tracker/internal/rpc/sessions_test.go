@@ -1,0 +1,130 @@
+package rpc_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
+)
+
+// sessions is the caller's list; a failure ends the test.
+func sessions(c *tt.Client) []*pb.SessionEntry {
+	c.T.Helper()
+	r, err := tt.Do(c, c.At().ListSessions, &pb.ListSessionsRequest{})
+	if err != nil {
+		c.T.Fatalf("list sessions: %v", err)
+	}
+	return r.GetSessions()
+}
+
+func revoke(c *tt.Client, id []byte) (*pb.ChangeResponse, error) {
+	return tt.Do(c, c.At().RevokeSession, &pb.RevokeSessionRequest{SessionId: id})
+}
+
+// Each user sees the own logins only, whichever tracker they were made at.
+func TestSessionsAreListed(t *testing.T) {
+	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond})
+	ada := ws[0].user("ada")
+	bob := ws[0].user("bob")
+	phone := ws[1].client()
+	if err := phone.Login("ada", tt.Password); err != nil {
+		t.Fatal(err)
+	}
+	phone.Attach().Expect("of the present state", func(e *pb.Event) bool { return e.GetSynced() != nil })
+	before := time.Now().Add(-time.Minute).UnixMilli()
+	for _, c := range []*tt.Client{ada, phone} {
+		list := sessions(c)
+		if len(list) != 2 {
+			t.Fatalf("%d sessions are listed, want 2", len(list))
+		}
+		for i, s := range list {
+			if s.GetThis() != (i == 0 == (c == ada)) || s.GetDevice() != "test" || s.GetSinceMs() < before ||
+				s.GetLastSeenMs() < s.GetSinceMs() || s.GetLastSeenMs() > time.Now().UnixMilli() || len(s.GetSessionId()) != 16 {
+				t.Errorf("session %d is listed as %v", i, s)
+			}
+		}
+		if list[0].GetOnline() {
+			t.Errorf("a client without a stream is told to be online")
+		}
+	}
+	if s := sessions(phone); !s[1].GetOnline() {
+		t.Errorf("the client that is attached is not told to be online: %v", s)
+	}
+	if list := sessions(bob); len(list) != 1 || !list[0].GetThis() {
+		t.Errorf("bob sees %v", list)
+	}
+	_, err := tt.Do(ws[0].client(), ws[0].client().At().ListSessions, &pb.ListSessionsRequest{})
+	wantCode(t, "without a session", err, protocol.CodeSession)
+}
+
+// A session that was revoked ends as by a logout: at every tracker, with its
+// stream, and seeders are told so that they refuse its tickets.
+func TestRevokedSessionEndsEverywhere(t *testing.T) {
+	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond})
+	ada, seeder := ws[0].user("ada"), ws[0].user("seeder")
+	gid := seeder.CreateGroup("g")
+	seeder.LetIn("g", ada, "ada")
+	phone := ws[1].client()
+	if err := phone.Login("ada", tt.Password); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tt.Do(phone, phone.At().IssueTicket, &pb.IssueTicketRequest{GroupId: gid}); err != nil {
+		t.Fatalf("a ticket before: %v", err)
+	}
+	attached := phone.Attach()
+	attached.Expect("of the present state", func(e *pb.Event) bool { return e.GetSynced() != nil })
+	told := seeder.Attach()
+	told.Expect("of the present state", func(e *pb.Event) bool { return e.GetSynced() != nil })
+	id := sessions(phone)[1].GetSessionId()
+
+	_, err := revoke(seeder, id)
+	wantCode(t, "by another user", err, protocol.CodeNotFound)
+	_, err = revoke(ada, []byte{1})
+	wantCode(t, "an id of wrong length", err, protocol.CodeUsage)
+	random := protocol.NewSessionID()
+	_, err = revoke(ada, random[:])
+	wantCode(t, "an id that nobody has", err, protocol.CodeNotFound)
+	if list := sessions(ada); len(list) != 2 {
+		t.Fatalf("refusals have ended something: %v", list)
+	}
+
+	r, err := revoke(ada, id)
+	if err != nil || r.GetAlready() || r.GetStored().GetStoredOn() != 2 {
+		t.Fatalf("RevokeSession = %v, %v", r, err)
+	}
+	told.Expect("that the session has ended", func(e *pb.Event) bool { return bytes.Equal(e.GetSessionRevoked().GetSessionId(), id) })
+	wantCode(t, "its stream", attached.Err(), protocol.CodeSession)
+	for i, w := range ws {
+		elsewhere := phone.Use(w.info)
+		_, err := tt.Do(elsewhere, elsewhere.At().IssueTicket, &pb.IssueTicketRequest{GroupId: gid})
+		wantCode(t, []string{"a ticket at tracker 1", "a ticket at tracker 2"}[i], err, protocol.CodeSession)
+		_, err = tt.Do(elsewhere, elsewhere.At().Renew, &pb.RenewRequest{})
+		wantCode(t, "a renewal", err, protocol.CodeSession)
+	}
+	if r, err := revoke(ada, id); err != nil || !r.GetAlready() {
+		t.Errorf("again: %v, %v, want already", r, err)
+	}
+	if list := sessions(ada); len(list) != 1 || !list[0].GetThis() {
+		t.Errorf("afterwards %v are listed", list)
+	}
+}
+
+// A renewal confirms the record of the session, and changes nothing else of it.
+func TestRenewalConfirmsTheSession(t *testing.T) {
+	w := newWorld(t, options{})
+	ada := w.user("ada")
+	before := sessions(ada)[0]
+	r, err := tt.Do(ada, ada.At().Renew, &pb.RenewRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada.Session = r.GetSession()
+	after := sessions(ada)
+	if len(after) != 1 || !bytes.Equal(after[0].GetSessionId(), before.GetSessionId()) ||
+		after[0].GetSinceMs() != before.GetSinceMs() || after[0].GetDevice() != before.GetDevice() || after[0].GetLastSeenMs() < before.GetLastSeenMs() {
+		t.Errorf("the session was %v and is %v", before, after)
+	}
+}
