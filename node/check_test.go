@@ -2,11 +2,15 @@ package node_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -40,6 +44,107 @@ func TestRepairsWhatTheDiskLost(t *testing.T) {
 		w.ok(err)
 		return len(shares) == 1 && shares[0].State == "sharing"
 	})
+}
+
+// A client that is closed the moment a download is complete, as in a script,
+// makes up for the check when it runs again.
+func TestClosedClientChecksLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob := w.user("ada", node.WithUploadLimit(4<<20)), w.user("bob")
+	w.group("g", ada, bob)
+	path := w.file("f.bin", 8*protocol.PieceLength)
+	_, _, err := ada.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	d := w.begin(bob, "g", "f.bin")
+	spoilPiece(w, d, path)
+	res := bob.finish(d)
+	w.ok(bob.Close())
+	bob = w.node("bob")
+	w.eventually("the file is as it was sent", func() bool { return sameBytes(w, res.Path, path) })
+	w.same(bob.finish(bob.only()), path)
+}
+
+func sameBytes(w *world, a, b string) bool {
+	w.Helper()
+	want, err := os.ReadFile(b)
+	w.ok(err)
+	got, err := os.ReadFile(a)
+	return err == nil && bytes.Equal(got, want)
+}
+
+// A kill at any point of a repair leaves what the next run goes on from.
+func TestKilledWhileRepairing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada := w.user("ada")
+	path := w.file("f.bin", 8*protocol.PieceLength)
+	w.group("g", ada)
+	_, _, err := ada.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	for i, tt := range []struct {
+		name   string
+		killed func(w *world, d *records.Download, j filestore.Journal)
+	}{
+		{"before anything is recorded", func(*world, *records.Download, filestore.Journal) {}},
+		{"when the journal has the good pieces", func(w *world, _ *records.Download, j filestore.Journal) {
+			w.ok(j.Save([]byte{0xdf}))
+		}},
+		{"when the download is under way", func(w *world, d *records.Download, j filestore.Journal) {
+			w.ok(j.Save([]byte{0xdf}))
+			d.State, d.Path = "active", ""
+		}},
+		{"when the final name is gone", func(w *world, d *records.Download, j filestore.Journal) {
+			w.ok(j.Save([]byte{0xdf}))
+			w.ok(os.Rename(d.Target.Path(), filepath.Join(d.Target.Dir, d.Target.Part)))
+			d.State, d.Path = "active", ""
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := &world{TB: t, dir: w.folder(t.Name()), network: w.network, entries: w.entries, trackers: w.trackers}
+			name := fmt.Sprint("bob", i)
+			bob := w.user(name)
+			w.join("g", ada, bob)
+			res := bob.download("g", "f.bin")
+			w.ok(bob.Close())
+
+			info, err := os.Stat(res.Path)
+			w.ok(err)
+			spoiled, err := os.ReadFile(res.Path)
+			w.ok(err)
+			spoiled[2*protocol.PieceLength+7] ^= 1
+			w.ok(os.WriteFile(res.Path, spoiled, 0o600))
+			w.ok(os.Chtimes(res.Path, time.Time{}, info.ModTime()))
+			w.change(name, func(r *records.Records, d *records.Download) {
+				d.Unchecked = filestore.Stamp{Size: info.Size(), ModTime: info.ModTime()}
+				tt.killed(w, d, r.Journal(d.User, d.Group, d.File))
+			})
+
+			bob = w.node(name)
+			w.eventually("the file is as it was sent", func() bool { return sameBytes(w, res.Path, path) })
+			w.same(bob.finish(bob.only()), path)
+			if left := bob.partials(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// change alters the record of the only download of a client that does not run.
+func (w *world) change(name string, f func(r *records.Records, d *records.Download)) {
+	w.Helper()
+	r, err := records.Open(filepath.Join(w.dir, "data-"+name))
+	w.ok(err)
+	s, err := r.Session()
+	w.ok(err)
+	all, err := r.Downloads(s.User)
+	w.ok(err)
+	if len(all) != 1 {
+		w.Fatalf("%d downloads, want 1", len(all))
+	}
+	f(r, &all[0])
+	w.ok(r.PutDownload(all[0]))
+	w.ok(r.Close())
 }
 
 // begin starts a download as soon as the group's news have come.

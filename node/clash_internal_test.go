@@ -21,7 +21,7 @@ func TestDownloadThatCannotBeRecorded(t *testing.T) {
 	if err := r.Close(); err != nil { // every change fails from now on
 		t.Fatal(err)
 	}
-	a := &account{node: &Node{records: r}, downloads: map[fileKey]*Download{}}
+	a := &account{node: &Node{records: r}, recording: make(chan struct{}, 1), downloads: map[fileKey]*Download{}}
 	rec := records.Download{File: protocol.FileID{1}, State: recActive, Target: filestore.Target{Dir: "/", Name: "x", Part: "y"}}
 	k := fileKey{rec.Group, rec.File}
 	second := make(chan *Download)
@@ -34,7 +34,7 @@ func TestDownloadThatCannotBeRecorded(t *testing.T) {
 		}
 	}()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if _, err := a.startDownload(rec); protocol.CodeOf(err) != protocol.CodeState {
+		if _, err := a.startDownload(t.Context(), rec); protocol.CodeOf(err) != protocol.CodeState {
 			t.Fatalf("startDownload = %v, want %s", err, protocol.CodeState)
 		}
 		select {

@@ -31,7 +31,6 @@ type Download struct {
 	key     fileKey
 	ended   chan struct{} // closed when the transfer has ended, one way or the other
 	find    chan struct{} // more peers are wanted
-	saving  chan struct{} // held, by a value in it, by whoever records it
 
 	mu      sync.Mutex
 	rec     records.Download
@@ -94,7 +93,7 @@ type PeerShare struct {
 func newDownload(a *account, r records.Download) *Download {
 	d := &Download{
 		account: a, key: fileKey{r.Group, r.File}, rec: r,
-		ended: make(chan struct{}), find: make(chan struct{}, 1), saving: make(chan struct{}, 1), news: make(chan struct{}),
+		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
 	}
 	switch r.State {
 	case recComplete:
@@ -115,8 +114,9 @@ func (d *Download) resultOf(r records.Download) Result {
 
 // unfinished reports whether the download is to run, now or when it is resumed.
 func (d *Download) unfinished() bool {
-	state := d.record().State
-	return state == recActive || state == recPaused
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.cancelled && (d.rec.State == recActive || d.rec.State == recPaused)
 }
 
 func (d *Download) record() records.Download {
@@ -200,7 +200,7 @@ func (a *account) fetch(ctx context.Context, group, name, dest string) (*Downloa
 	if err != nil {
 		return nil, err
 	}
-	return a.startDownload(records.Download{
+	return a.startDownload(ctx, records.Download{
 		User: a.user, Group: gid, GroupNm: res.GetGroup(), File: fid, Name: res.GetFile().GetName(), Target: target,
 		State: recActive, Size: m.Size, SHA1: m.SHA1, Added: n.cfg.now(),
 	})
@@ -241,8 +241,30 @@ func (a *account) manifest(ctx context.Context, k fileKey) (*protocol.Manifest, 
 	return m, n.records.PutManifest(k.file, encoded)
 }
 
-// startDownload makes the handle, the record and the transfer.
-func (a *account) startDownload(r records.Download) (*Download, error) {
+// startDownload makes the handle, the record and the transfer. What is under
+// way of the same file is returned; what is being cancelled is waited for.
+func (a *account) startDownload(ctx context.Context, r records.Download) (d *Download, err error) {
+	for {
+		var dying *Download
+		err = a.record(func() (err error) {
+			if dying = a.dying(fileKey{r.Group, r.File}); dying == nil {
+				d, err = a.place(r)
+			}
+			return err
+		})
+		if dying == nil {
+			return d, err
+		}
+		select {
+		case <-dying.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// place is startDownload where nothing is being cancelled. Called by record.
+func (a *account) place(r records.Download) (*Download, error) {
 	n, k := a.node, fileKey{r.Group, r.File}
 	d := newDownload(a, r)
 	a.mu.Lock()
@@ -292,34 +314,6 @@ func clash(r, o records.Download) error {
 		return protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", protocol.Printable(r.Target.Path()))
 	}
 	return nil
-}
-
-// never ends a download that could not begin: somebody may have asked for the
-// same meanwhile, and wait for it.
-func (d *Download) never(why error) {
-	d.change(func() {
-		d.err = why
-		d.rec.State, d.rec.Code, d.rec.Reason = recFailed, protocol.CodeOf(why), why.Error()
-	})
-	close(d.ended)
-}
-
-// dropOther forgets an ended download of the same file. What it has fetched is
-// kept if the new one goes to the same folder.
-func (a *account) dropOther(old *Download, r records.Download) error {
-	if old == nil {
-		return nil
-	}
-	o := old.record()
-	if o.State == recFailed && o.Target.Dir == r.Target.Dir && o.Target.Part == r.Target.Part {
-		return nil
-	}
-	if o.State == recFailed {
-		if err := removePart(o.Target); err != nil {
-			log.Infow("cannot remove the partial file of a failed download", "file", o.File, "err", err)
-		}
-	}
-	return a.node.records.DeleteDownload(o.User, o.Group, o.File)
 }
 
 // Downloads returns the downloads of the user in this data folder, oldest first.

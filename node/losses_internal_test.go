@@ -98,14 +98,20 @@ func TestRepairsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &account{node: &Node{records: r}, ctx: t.Context(), downloads: map[fileKey]*Download{}}
-	d := newDownload(a, records.Download{
-		File: m.ID(), Name: "a", Target: target, Path: target.Path(), State: recComplete, Size: m.Size, Repairs: maxLosses,
-	})
+	a := &account{node: &Node{records: r}, ctx: t.Context(), recording: make(chan struct{}, 1), downloads: map[fileKey]*Download{}}
 	content[7] = 1
 	if err := os.WriteFile(target.Path(), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	info, err := os.Stat(target.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDownload(a, records.Download{
+		File: m.ID(), Name: "a", Target: target, Path: target.Path(), State: recComplete, Size: m.Size, Repairs: maxLosses,
+		Unchecked: filestore.Stamp{Size: m.Size, ModTime: info.ModTime()},
+	})
+	a.downloads[d.key] = d
 	d.check()
 	rec := d.record()
 	if rec.State != recFailed || rec.Code != protocol.CodeState || rec.Reason == "" {

@@ -31,11 +31,13 @@ func (d *Download) pauseNow(ctx context.Context) error {
 	var stop context.CancelCauseFunc
 	var err error
 	d.change(func() {
-		switch d.rec.State {
-		case recActive:
+		switch {
+		case d.cancelled:
+			err = errCancelled
+		case d.rec.State == recActive:
 			d.rec.State = recPaused
 			stop = d.stop
-		case recPaused:
+		case d.rec.State == recPaused:
 		default:
 			err = notUnderWay(d.rec)
 		}
@@ -66,10 +68,12 @@ func (d *Download) Resume() error {
 func (d *Download) resumeNow() error {
 	var err error
 	d.change(func() {
-		switch d.rec.State {
-		case recPaused:
+		switch {
+		case d.cancelled:
+			err = errCancelled
+		case d.rec.State == recPaused:
 			d.rec.State = recActive
-		case recActive:
+		case d.rec.State == recActive:
 		default:
 			err = notUnderWay(d.rec)
 		}
@@ -81,7 +85,8 @@ func (d *Download) resumeNow() error {
 }
 
 // Cancel ends the download, removes its partial data and forgets it; Wait
-// returns E_NOT_FOUND then. A complete download cannot be cancelled: E_NOT_FOUND.
+// returns E_NOT_FOUND then. E_NOT_FOUND for a complete download, and for one that
+// failed and was begun anew since: its data are another's now.
 func (d *Download) Cancel(ctx context.Context) error {
 	err := d.cancelNow(ctx)
 	d.did("cancel_download", err)
@@ -89,6 +94,9 @@ func (d *Download) Cancel(ctx context.Context) error {
 }
 
 func (d *Download) cancelNow(ctx context.Context) error {
+	if now := d.account.download(d.key); now != nil && now != d {
+		return protocol.Errorf(protocol.CodeNotFound, "the download of %s was begun anew since; cancel that one", protocol.Quote(d.record().Name))
+	}
 	var stop context.CancelCauseFunc
 	var err error
 	d.change(func() {
@@ -109,20 +117,7 @@ func (d *Download) cancelNow(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	r := d.record()
-	if r.State == recComplete { // it was through before it could be stopped
-		return notUnderWay(r)
-	}
-	if err := removePart(r.Target); err != nil {
-		return err
-	}
-	a := d.account
-	a.mu.Lock()
-	if a.downloads[d.key] == d {
-		delete(a.downloads, d.key)
-	}
-	a.mu.Unlock()
-	return a.node.records.DeleteDownload(r.User, r.Group, r.File)
+	return d.forget() // if it could not be forgotten at its end
 }
 
 // notUnderWay is the error for a download that has ended.
@@ -154,14 +149,6 @@ func (d *Download) until(ctx context.Context, ok func() bool) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// save records the download as it is now. Of two calls at once the later one
-// writes the later state.
-func (d *Download) save() error {
-	d.saving <- struct{}{}
-	defer func() { <-d.saving }()
-	return d.account.node.records.PutDownload(d.record())
 }
 
 // ready waits while the download is paused. It returns why the transfer must

@@ -38,6 +38,9 @@ type account struct {
 	// share begins or ends.
 	exchanging chan struct{}
 	stopped    chan struct{} // one slot: trackers must hear that a share ended
+	// recording is held, by a value in it, by whoever records a download or
+	// makes another handle the one that counts: see account.record.
+	recording chan struct{}
 
 	mu        sync.Mutex
 	ended     bool
@@ -60,7 +63,7 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 	a := &account{
 		node: n, user: s.User, session: session.ID, network: s.Network, name: s.Name,
 		ticketing: make(chan struct{}, 1), known: make(chan struct{}),
-		exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1),
+		exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1), recording: make(chan struct{}, 1),
 		shares:    map[fileKey]*share{},
 		downloads: map[fileKey]*Download{},
 		groups:    map[protocol.GroupID]string{},
@@ -94,11 +97,15 @@ func (a *account) resume() {
 			a.node.trackers.Offer(k.group, k.file, true)
 		}
 	}
+	var ended []*Download
 	for _, d := range a.downloads {
 		if d.unfinished() {
 			a.spawnLocked(d.run)
+		} else {
+			ended = append(ended, d)
 		}
 	}
+	a.spawnLocked(func() { a.checkAll(ended) })
 	a.spawnLocked(a.lookAtShares)
 	a.spawnLocked(a.tellStops)
 }

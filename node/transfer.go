@@ -52,9 +52,7 @@ func (t tally) add(p swarm.Progress) tally {
 func (d *Download) run() {
 	d.fetchAll()
 	close(d.ended)
-	if d.record().State == recComplete {
-		d.check()
-	}
+	d.check()
 }
 
 // fetchAll is the transfer: until the file is whole, the login ends, the user
@@ -112,6 +110,9 @@ func (d *Download) over(err error, took time.Duration) {
 		return
 	case errors.Is(err, errCancelled):
 		d.change(func() { d.err = err })
+		if err := d.forget(); err != nil {
+			log.Errorw("cannot forget a cancelled download", "file", d.key.file, "err", err)
+		}
 		return
 	default:
 		d.change(func() {
@@ -162,11 +163,15 @@ func (d *Download) transfer(ctx context.Context) error {
 	return d.complete(ctx, path, stamp, part.Manifest())
 }
 
-// open opens the partial file; a full disk is waited for.
+// open opens the partial file; a full disk is waited for. A file that was
+// finished and found spoiled becomes a partial one again first.
 func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
 	n, r := d.account.node, d.record()
 	m, err := d.account.manifest(ctx, d.key)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.takeBack(); err != nil {
 		return nil, err
 	}
 	for {
@@ -315,6 +320,6 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 	if err := n.trackers.Settle(registering); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		log.Infow("the new share is not announced yet", "file", d.key.file, "err", err)
 	}
-	d.change(func() { d.rec.State, d.rec.Path = recComplete, path })
+	d.change(func() { d.rec.State, d.rec.Path, d.rec.Unchecked = recComplete, path, stamp })
 	return d.whenRoom(ctx, d.save)
 }

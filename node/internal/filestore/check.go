@@ -12,10 +12,11 @@ import (
 // CheckFinished compares the SHA-1 of a finished download, as it is on disk,
 // with the manifest. It takes a second for each GiB, which is why the download
 // does not wait for it. bad lists pieces that are not what was written: then
-// the file has lost its final name and is a partial one again, which OpenPartial
-// takes up. Errors: E_BAD_MANIFEST when all pieces are good and the whole is not, E_NOT_FOUND when the user has
-// moved the file, or put another one there; E_STATE, E_PERM.
-func CheckFinished(ctx context.Context, t Target, m *protocol.Manifest, j Journal) (bad []int, err error) {
+// the journal has the others, TakeBack makes the file a partial one again, and
+// OpenPartial takes that up. Errors: E_BAD_MANIFEST when all pieces are good and the whole is not, E_NOT_FOUND
+// when the user has moved or changed the file since Finish returned s, or put
+// another one there; E_STATE, E_PERM.
+func CheckFinished(ctx context.Context, t Target, m *protocol.Manifest, j Journal, s Stamp) (bad []int, err error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
@@ -24,7 +25,7 @@ func CheckFinished(ctx context.Context, t Target, m *protocol.Manifest, j Journa
 		return nil, LocalFault(err, "opening the folder", t.Dir)
 	}
 	defer root.Close()
-	c := checker{target: t, manifest: m, journal: j, root: root}
+	c := checker{target: t, manifest: m, journal: j, root: root, stamp: s}
 	bad, err = c.check(ctx)
 	return bad, LocalFault(err, "checking", t.Path())
 }
@@ -35,6 +36,7 @@ type checker struct {
 	manifest *protocol.Manifest
 	journal  Journal
 	root     *os.Root
+	stamp    Stamp // of the file that was finished
 	file     *os.File
 }
 
@@ -50,8 +52,7 @@ func (c *checker) check(ctx context.Context) (bad []int, err error) {
 		return nil, err
 	}
 	defer c.file.Close()
-	before, err := stampOf(c.file)
-	if err != nil {
+	if err := c.unchanged(); err != nil {
 		return nil, err
 	}
 	sum, err := wholeSHA1(ctx, c.file, c.manifest.Size)
@@ -73,7 +74,13 @@ func (c *checker) check(ctx context.Context) (bad []int, err error) {
 	switch {
 	case len(bad) > 0:
 		log.Errorw("pieces on disk are not what was written", "file", c.manifest.ID(), "piece", bad[0], "count", len(bad), "err", err)
-		return bad, c.takeBack(before, good)
+		if err := c.unchanged(); err != nil {
+			return nil, err
+		}
+		if err := c.journal.Save(good.clone()); err != nil {
+			return nil, journalFault(err, c.target.Path())
+		}
+		return bad, nil
 	case err != nil:
 		return nil, err
 	default:
@@ -81,37 +88,67 @@ func (c *checker) check(ctx context.Context) (bad []int, err error) {
 	}
 }
 
-// takeBack makes the file a partial one with the good pieces, unless the user
-// has changed it or put another one in its place.
-func (c *checker) takeBack(before Stamp, good bitfield) error {
-	after, err := stampOf(c.file)
-	if err != nil {
-		return err
+// unchanged returns E_NOT_FOUND if the user has changed the file, or put
+// another one in its place.
+func (c *checker) unchanged() error {
+	same, err := stillThere(c.root, c.target.Name, c.file, c.stamp)
+	if err == nil && !same {
+		err = c.replaced()
 	}
-	here, err := c.file.Stat()
-	if err != nil {
-		return err
-	}
-	there, err := c.root.Lstat(c.target.Name)
-	if err != nil {
-		return err
-	}
-	if !before.same(after) || !os.SameFile(here, there) {
-		return c.replaced()
-	}
-	if _, err := c.root.Lstat(c.target.Part); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(targetExists(Target{Dir: c.target.Dir, Name: c.target.Part}.Path()), err)
-	}
-	// The journal first: what it claims must be on disk at all times.
-	if err := c.journal.Save(good.clone()); err != nil {
-		return journalFault(err, c.target.Path())
-	}
-	if err := c.root.Rename(c.target.Name, c.target.Part); err != nil {
-		return err
-	}
-	return SyncFolder(c.root)
+	return err
 }
 
 func (c *checker) replaced() error {
 	return protocol.Errorf(protocol.CodeNotFound, "%s is not the file that was downloaded any more", shown(c.target.Path()))
+}
+
+// stillThere reports whether the open file is the one of this name and stamp.
+func stillThere(root *os.Root, name string, f *os.File, s Stamp) (bool, error) {
+	now, err := stampOf(f)
+	if err != nil || !now.same(s) {
+		return false, err
+	}
+	here, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := root.Lstat(name)
+	return err == nil && os.SameFile(here, there), err
+}
+
+// TakeBack makes the finished file of this stamp a partial one again, and does
+// nothing where it is one already. It leaves alone what the user has changed or
+// put in its place: OpenPartial tells of that. Whatever the journal claims must
+// be in the file. Errors: E_STATE, E_PERM, E_NOT_FOUND without the folder.
+func TakeBack(t Target, s Stamp) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(t.Dir)
+	if err != nil {
+		return LocalFault(err, "opening the folder", t.Dir)
+	}
+	defer root.Close()
+	return LocalFault(takeBack(root, t, s), "taking back", t.Path())
+}
+
+func takeBack(root *os.Root, t Target, s Stamp) error {
+	if info, err := root.Lstat(t.Name); errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := root.OpenFile(t.Name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return err
+	}
+	same, err := stillThere(root, t.Name, f, s)
+	if err := errors.Join(err, f.Close()); err != nil || !same {
+		return err
+	}
+	if _, err := root.Lstat(t.Part); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := root.Rename(t.Name, t.Part); err != nil {
+		return err
+	}
+	return SyncFolder(root)
 }

@@ -238,14 +238,16 @@ func TestAlteredBehindTheJournal(t *testing.T) {
 	b[5000] ^= 1
 	check(t, os.WriteFile(path, b, 0o600))
 	p = openPartial(t, to, m, j)
-	if _, _, missing, err := p.Finish(t.Context()); err != nil || missing != nil {
+	_, s, missing, err := p.Finish(t.Context())
+	if err != nil || missing != nil {
 		t.Fatalf("Finish = %v, %v", missing, err)
 	}
 	check(t, p.Close())
-	bad, err := filestore.CheckFinished(t.Context(), to, m, j)
+	bad, err := filestore.CheckFinished(t.Context(), to, m, j, s)
 	if err != nil || !slices.Equal(bad, []int{4}) {
 		t.Fatalf("CheckFinished = %v, %v, want piece 4", bad, err)
 	}
+	check(t, filestore.TakeBack(to, s))
 	p = openPartial(t, to, m, j)
 	write(t, p, content, 4)
 	finish(t, p, to, content)

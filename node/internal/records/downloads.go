@@ -28,6 +28,9 @@ type Download struct {
 	SHA1    protocol.SHA1
 	Added   time.Time
 	Repairs int // how often it was complete and the disk had lost some of it
+	// Unchecked is of a finished file of which it is not known yet what came of
+	// the writes; zero once it is.
+	Unchecked filestore.Stamp
 }
 
 // storedDownload is the value of a Download. Paths are bytes: not every one is UTF-8.
@@ -41,7 +44,8 @@ type storedDownload struct {
 	Size              int64
 	SHA1              []byte
 	Added             time.Time
-	Repairs           int `json:",omitempty"`
+	Repairs           int             `json:",omitempty"`
+	Unchecked         filestore.Stamp `json:",omitzero"`
 }
 
 // Downloads returns all downloads of a user, oldest first.
@@ -57,7 +61,7 @@ func (r *Records) Downloads(u protocol.UserID) ([]Download, error) {
 			User: user, Group: group, GroupNm: v.Group, File: file, Name: v.Name,
 			Target: filestore.Target{Dir: string(v.Dir), Name: string(v.Target), Part: string(v.Part)},
 			State:  v.State, Path: string(v.Path), Code: v.Code, Reason: v.Reason,
-			Size: v.Size, SHA1: protocol.SHA1(v.SHA1), Added: v.Added, Repairs: v.Repairs,
+			Size: v.Size, SHA1: protocol.SHA1(v.SHA1), Added: v.Added, Repairs: v.Repairs, Unchecked: v.Unchecked,
 		})
 		return nil
 	})
@@ -70,7 +74,7 @@ func (r *Records) PutDownload(d Download) error {
 	return r.putJSON(bucketDownloads, transferKey(d.User, d.Group, d.File), storedDownload{
 		Group: d.GroupNm, Name: d.Name, Dir: []byte(d.Target.Dir), Target: []byte(d.Target.Name), Part: []byte(d.Target.Part),
 		State: d.State, Path: []byte(d.Path), Code: d.Code, Reason: d.Reason,
-		Size: d.Size, SHA1: d.SHA1[:], Added: d.Added.Round(0), Repairs: d.Repairs,
+		Size: d.Size, SHA1: d.SHA1[:], Added: d.Added.Round(0), Repairs: d.Repairs, Unchecked: d.Unchecked,
 	})
 }
 

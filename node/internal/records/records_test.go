@@ -74,6 +74,7 @@ func download(u protocol.UserID, f protocol.FileID, added int64) records.Downloa
 		Target: filestore.Target{Dir: "/tmp/\xfe", Name: "a.bin", Part: ".p2ps-1-2.part"},
 		State:  "failed", Path: "/tmp/a.bin", Code: protocol.CodeDiskFull, Reason: "the disk is full",
 		Size: 1 << 40, SHA1: protocol.SHA1{4}, Added: time.Unix(added, 1).UTC(), Repairs: 2,
+		Unchecked: filestore.Stamp{Size: 1 << 40, ModTime: time.Unix(added, 2).UTC(), Inode: 9},
 	}
 }
 

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/records"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// recorded is an account with records, in which nothing runs, and a download
+// with partial data.
+func recorded(t *testing.T) (*account, records.Download) {
+	t.Helper()
+	r, err := records.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	a := &account{
+		node: &Node{records: r}, ctx: t.Context(), ended: true, recording: make(chan struct{}, 1),
+		downloads: map[fileKey]*Download{}, shares: map[fileKey]*share{},
+	}
+	rec := records.Download{
+		File: protocol.FileID{1}, Name: "a", State: recActive, Size: 9,
+		Target: filestore.Target{Dir: t.TempDir(), Name: "a", Part: ".p2ps-1-2.part"},
+	}
+	if err := errors.Join(r.PutDownload(rec), r.Journal(rec.User, rec.Group, rec.File).Save([]byte{0x80}),
+		os.WriteFile(filepath.Join(rec.Target.Dir, rec.Target.Part), []byte("some data"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return a, rec
+}
+
+// kept reports what is left of a download: its record, journal and data.
+func kept(t *testing.T, a *account, rec records.Download) (record, journal, data bool) {
+	t.Helper()
+	all, err := a.node.records.Downloads(rec.User)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bits, err := a.node.records.Journal(rec.User, rec.Group, rec.File).Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(filepath.Join(rec.Target.Dir, rec.Target.Part))
+	return len(all) == 1, bits != nil, err == nil
+}
+
+// Whoever cancels a download that failed does no harm to the one that was begun
+// in its place.
+func TestCancelOfAnOldHandle(t *testing.T) {
+	a, rec := recorded(t)
+	failed := rec
+	failed.State, failed.Code, failed.Reason = recFailed, protocol.CodeTargetExists, "it is there"
+	old := newDownload(a, failed)
+	a.downloads[old.key] = newDownload(a, rec)
+	if err := old.cancelNow(t.Context()); protocol.CodeOf(err) != protocol.CodeNotFound {
+		t.Errorf("Cancel = %v, want %s", err, protocol.CodeNotFound)
+	}
+	if err := old.forget(); err != nil { // it failed just before the other was begun
+		t.Error(err)
+	}
+	if record, journal, data := kept(t, a, rec); !record || !journal || !data || a.download(old.key) == old {
+		t.Errorf("of the new download are left: record %v, journal %v, data %v", record, journal, data)
+	}
+}
+
+// While a download is being cancelled, nobody gets its handle, or writes its
+// record again.
+func TestNothingReachesADyingDownload(t *testing.T) {
+	a, rec := recorded(t)
+	d := newDownload(a, rec)
+	a.downloads[d.key] = d
+	d.cancelled = true // and its end is under way
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := a.startDownload(ctx, rec); !errors.Is(err, context.Canceled) {
+		t.Errorf("startDownload = %p, %v, want to wait for the end of %p", got, err, d)
+	}
+	for name, f := range map[string]func() error{"Resume": d.resumeNow, "Pause": func() error { return d.pauseNow(t.Context()) }} {
+		if err := f(); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Errorf("%s = %v, want %s", name, err, protocol.CodeNotFound)
+		}
+	}
+	if err := errors.Join(d.forget(), d.save()); err != nil {
+		t.Fatal(err)
+	}
+	if record, journal, data := kept(t, a, rec); record || journal || data || a.download(d.key) != nil {
+		t.Errorf("after the end are left: record %v, journal %v, data %v", record, journal, data)
+	}
+	close(d.ended)
+	if err := d.cancelNow(t.Context()); err != nil {
+		t.Errorf("Cancel of a download that was cancelled: %v", err)
+	}
+}
+
+// A download that takes the place of an ended one of the same file and folder
+// keeps what that has fetched, and what the journal says of it.
+func TestReplacedDownloadKeepsItsJournal(t *testing.T) {
+	for _, state := range []string{recFailed, recComplete} {
+		a, rec := recorded(t)
+		old := rec
+		old.State = state
+		if err := a.dropOther(newDownload(a, old), rec); err != nil {
+			t.Fatal(err)
+		}
+		if record, journal, data := kept(t, a, rec); !record || !journal || !data {
+			t.Errorf("%s: record %v, journal %v, data %v are kept", state, record, journal, data)
+		}
+	}
+}
