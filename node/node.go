@@ -105,7 +105,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.undo = append(n.undo, n.trackers.Close)
-	n.gate = gate.New(n.trackers.Trusted)
+	n.gate = gate.New(n.trackers.Trusted, n.cfg.grace)
 	n.buffers = piece.NewBuffers(inFlight)
 	n.swarms = swarm.NewShared(n.cfg.budget(), n.cfg.workers)
 	n.incoming = limit(n.cfg.downloadLimit)

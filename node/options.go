@@ -34,6 +34,7 @@ type config struct {
 	workers   int
 	host      host.Host
 	now       func() time.Time
+	grace     time.Duration // of tickets, while no tracker is reachable
 	log       func(Event)
 	// Bytes per second, zero for no bound.
 	uploadLimit, downloadLimit int64
@@ -86,6 +87,11 @@ func WithHost(h host.Host) Option { return func(c *config) { c.host = h } }
 // WithClock replaces the wall clock, for tests.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.now = now } }
 
+// WithStrictTickets ends the grace that this client has with others' tickets
+// while it reaches no tracker: each ends at its own time, 15 minutes after it
+// was issued at most, and the downloads that this client serves with it.
+func WithStrictTickets() Option { return func(c *config) { c.grace = 0 } }
+
 // WithLog gets one line for each thing that the user did and that befell it.
 // It is called from several goroutines and must not block.
 func WithLog(f func(Event)) Option { return func(c *config) { c.log = f } }
@@ -93,7 +99,7 @@ func WithLog(f func(Event)) Option { return func(c *config) { c.log = f } }
 // newConfig applies the options and checks the outcome. Errors: E_CONFIG, and
 // E_NOT_FOUND for a TRACKER_INFO that does not exist.
 func newConfig(opts []Option) (*config, error) {
-	c := &config{listen: "0.0.0.0:0", downloads: ".", workers: max(minWorkers, 2*runtime.NumCPU()), now: time.Now}
+	c := &config{listen: "0.0.0.0:0", downloads: ".", workers: max(minWorkers, 2*runtime.NumCPU()), now: time.Now, grace: protocol.TicketGrace}
 	for _, o := range opts {
 		o(c)
 	}

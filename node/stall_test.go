@@ -78,7 +78,7 @@ func (s *stallStream) Close() error {
 }
 
 // stalling is a user whose node stops to send after 2 MiB.
-func (w *world) stalling(name string) (*client, *stallHost) {
+func (w *world) stalling(name string, opts ...node.Option) (*client, *stallHost) {
 	w.Helper()
 	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
 	w.ok(err)
@@ -89,7 +89,7 @@ func (w *world) stalling(name string) (*client, *stallHost) {
 	w.Cleanup(func() { _ = inner.Close() })
 	h := &stallHost{Host: inner, release: make(chan struct{})}
 	h.left.Store(2 << 20)
-	return w.user(name, node.WithHost(h)), h
+	return w.user(name, append(opts, node.WithHost(h))...), h
 }
 
 // paced is a user whose node sends so many bytes a second.

@@ -43,6 +43,7 @@ func clientCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `RATE` of files per second, over all transfers, for example 10MiB"},
 			&cli.StringFlag{Name: "download-limit", Usage: "fetch at most `RATE` per second, over all transfers"},
 			&cli.BoolFlag{Name: "accept-new-trackers", DisableDefaultText: true, Usage: "trust trackers that are listed without an id, and remember their ids"},
+			&cli.BoolFlag{Name: "strict-tickets", DisableDefaultText: true, Usage: "while no tracker is reachable, serve nobody for longer than a ticket lasts (15 minutes), instead of four hours"},
 		},
 		Action:          func(c *cli.Context) error { return runClient(c, std) },
 		OnUsageError:    usageError,
@@ -66,6 +67,7 @@ type clientRun struct {
 	json          bool
 	passwordStdin bool
 	acceptNew     bool
+	strictTickets bool
 	interactive   bool
 }
 
@@ -118,6 +120,7 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	r := clientRun{
 		std: std, data: c.String("data"), downloads: c.String("downloads"), commands: c.StringSlice("c"), workers: c.Int("workers"),
 		stopAtFirst: c.Bool("e"), stay: c.Bool("stay"), json: c.Bool("json"), passwordStdin: c.Bool("password-stdin"), acceptNew: c.Bool("accept-new-trackers"),
+		strictTickets: c.Bool("strict-tickets"),
 	}
 	switch c.NArg() {
 	case 1:
@@ -215,6 +218,9 @@ func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
 	}
 	if r.workers > 0 {
 		opts = append(opts, node.WithWorkers(r.workers))
+	}
+	if r.strictTickets {
+		opts = append(opts, node.WithStrictTickets())
 	}
 	opts = append(opts, node.WithUploadLimit(r.upload), node.WithDownloadLimit(r.download))
 	switch {

@@ -30,6 +30,7 @@ type Grant struct {
 // Gate is safe for concurrent use. A new one is shut.
 type Gate struct {
 	trusted func(peer.ID) bool
+	grace   time.Duration
 
 	mu      sync.Mutex
 	open    bool
@@ -47,9 +48,12 @@ type group struct {
 }
 
 // New returns a gate that believes tickets signed by trusted peers. trusted
-// must be safe for concurrent use.
-func New(trusted func(peer.ID) bool) *Gate {
-	g := &Gate{trusted: trusted, changed: make(chan struct{})}
+// must be safe for concurrent use. grace is how long tickets that were valid
+// when the last tracker went count while none is back, protocol.TicketGrace at
+// most; with zero every ticket ends at its own time, and nobody is admitted of
+// whom the trackers have not told.
+func New(trusted func(peer.ID) bool, grace time.Duration) *Gate {
+	g := &Gate{trusted: trusted, grace: min(grace, protocol.TicketGrace), changed: make(chan struct{})}
 	g.reset()
 	return g
 }
@@ -164,7 +168,7 @@ func (g *Gate) revoke(s protocol.SessionID, now time.Time) {
 }
 
 // Lost tells that no tracker is connected any more. Until Synced, tickets that
-// were valid at that moment go on being so, for protocol.TicketGrace at most.
+// were valid at that moment go on being so, for the time of grace at most.
 func (g *Gate) Lost(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -237,18 +241,19 @@ func (g *Gate) judge(grant Grant, now time.Time) (verdict, time.Time) {
 	if _, dead := g.revoked[grant.Session]; !g.open || !ok || dead {
 		return no, time.Time{}
 	}
+	graced := g.grace > 0 && !g.lost.IsZero()
 	member, heard := known.members[grant.User]
 	newer := !heard && grant.Issued.After(known.asOf)
 	switch {
-	case member || newer && !g.lost.IsZero():
+	case member || newer && graced:
 	case newer:
 		return perhaps, time.Time{}
 	default:
 		return no, time.Time{}
 	}
 	expires := grant.TicketEnd
-	if !g.lost.IsZero() && !g.lost.After(grant.TicketEnd) {
-		expires = later(expires, g.lost.Add(protocol.TicketGrace))
+	if graced && !g.lost.After(grant.TicketEnd) {
+		expires = later(expires, g.lost.Add(g.grace))
 	}
 	if now.After(expires) {
 		return over, time.Time{}

@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.key, w.tracker = newKey(t)
 	_, w.leecher = newKey(t)
-	w.gate = gate.New(func(id peer.ID) bool { return id == w.tracker })
+	w.gate = gate.New(func(id peer.ID) bool { return id == w.tracker }, protocol.TicketGrace)
 	w.gate.Open(w.network)
 	w.gate.SetMembers(w.group, w.stamp(0), []protocol.UserID{w.ann, w.bob})
 	w.gate.Synced([]protocol.GroupID{w.group}, nil, w.now)
@@ -206,6 +206,47 @@ func TestGraceWithoutTrackers(t *testing.T) {
 	w.gate.Lost(w.now)
 	_, err = w.admit(ticket)
 	w.want(err, protocol.ErrSession)
+}
+
+// Without grace a ticket ends at its own time, trackers or not, and a ticket of
+// somebody of whom the trackers have not told is no ticket.
+func TestStrictWithoutTrackers(t *testing.T) {
+	w := newWorld(t)
+	w.gate = gate.New(func(id peer.ID) bool { return id == w.tracker }, 0)
+	w.gate.Open(w.network)
+	w.gate.SetMembers(w.group, w.stamp(0), []protocol.UserID{w.ann, w.bob})
+	w.gate.Synced([]protocol.GroupID{w.group}, nil, w.now)
+	ticket := w.ticket(1)
+	w.now = w.now.Add(10 * time.Minute)
+	w.gate.Lost(w.now)
+	grant, err := w.admit(ticket)
+	w.want(err, nil)
+	if want := time.Unix(1_800_000_001, 0).Add(protocol.TicketLife + protocol.CredentialSkew); !grant.Expires.Equal(want) {
+		t.Errorf("the stream ends at %v, want %v", grant.Expires, want)
+	}
+	_, err = w.admit(w.ticket(540, func(t *credential.Ticket) { t.User = protocol.UserID{7} }))
+	w.want(err, protocol.ErrNotMember)
+	if !w.gate.Allows(grant, grant.TicketEnd) || w.gate.Allows(grant, grant.TicketEnd.Add(time.Second)) {
+		t.Error("the open stream does not end with its ticket")
+	}
+	w.now = grant.TicketEnd.Add(time.Second)
+	_, err = w.admit(ticket)
+	w.want(err, protocol.ErrSession)
+}
+
+// However long a grace is asked for, four hours are the most.
+func TestGraceIsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.gate = gate.New(func(id peer.ID) bool { return id == w.tracker }, 100*time.Hour)
+	w.gate.Open(w.network)
+	w.gate.SetMembers(w.group, w.stamp(0), []protocol.UserID{w.bob})
+	w.gate.Synced([]protocol.GroupID{w.group}, nil, w.now)
+	w.gate.Lost(w.now)
+	grant, err := w.admit(w.ticket(1))
+	w.want(err, nil)
+	if want := w.now.Add(protocol.TicketGrace); !grant.Expires.Equal(want) {
+		t.Errorf("the stream ends at %v, want %v", grant.Expires, want)
+	}
 }
 
 func TestWaitsForWordOfANewMember(t *testing.T) {
