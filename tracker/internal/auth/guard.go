@@ -34,7 +34,6 @@ type Guard struct {
 	mu       sync.Mutex
 	rate     Rate // of this one
 	accounts *simplelru.LRU[string, *account]
-	devices  *simplelru.LRU[string, struct{}]
 }
 
 // account is guarded by Guard.mu.
@@ -49,7 +48,7 @@ type account struct {
 func NewGuard(failures Rate, trackers int, now func() time.Time) *Guard {
 	g := &Guard{
 		now: now, failures: failures, wait: 5 * time.Second,
-		accounts: newLRU[*account](tableSize), devices: newLRU[struct{}](tableSize),
+		accounts: newLRU[*account](tableSize),
 	}
 	g.SetTrackers(trackers)
 	return g
@@ -64,22 +63,23 @@ func (g *Guard) SetTrackers(n int) {
 	g.rate.Per *= time.Duration(max(n, 1))
 }
 
-// Begin asks for one try at the password of an account (any text that stands
-// for it) by a client. E_RATE with RetryAfter after too many wrong ones; E_BUSY
+// Begin asks for one try at the password of an account, any text that stands
+// for it. device stands for the client where the user has logged in from it
+// before, and is "" otherwise. E_RATE with RetryAfter after too many wrong ones; E_BUSY
 // if tries under way leave no room for 5 s. Otherwise the caller must call done
 // with the outcome, once.
-func (g *Guard) Begin(ctx context.Context, name, client string) (done func(Outcome), err error) {
+func (g *Guard) Begin(ctx context.Context, name, device string) (done func(Outcome), err error) {
 	if g.failures.Off {
 		return func(Outcome) {}, nil
 	}
 	var timeout <-chan time.Time
 	for {
-		a, wake, err := g.try(name, client)
+		a, wake, err := g.try(name, device)
 		if err != nil {
 			return nil, err
 		}
 		if a != nil {
-			return func(o Outcome) { g.done(a, deviceKey(name, client), o) }, nil
+			return func(o Outcome) { g.done(a, o) }, nil
 		}
 		if timeout == nil {
 			timer := time.NewTimer(g.wait)
@@ -97,13 +97,13 @@ func (g *Guard) Begin(ctx context.Context, name, client string) (done func(Outco
 }
 
 // try takes a place, or returns what to wait for.
-func (g *Guard) try(name, client string) (*account, <-chan struct{}, error) {
+func (g *Guard) try(name, device string) (*account, <-chan struct{}, error) {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	key := name
-	if _, known := g.devices.Get(deviceKey(name, client)); known {
-		key = deviceKey(name, client)
+	if device != "" {
+		key = name + "\n" + device // no account has a line feed in its name
 	}
 	a, ok := g.accounts.Get(key)
 	if !ok {
@@ -121,7 +121,7 @@ func (g *Guard) try(name, client string) (*account, <-chan struct{}, error) {
 	return a, nil, nil
 }
 
-func (g *Guard) done(a *account, device string, o Outcome) {
+func (g *Guard) done(a *account, o Outcome) {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,13 +133,9 @@ func (g *Guard) done(a *account, device string, o Outcome) {
 		a.left.AllowN(now, 1)
 	case Right:
 		a.left = g.rate.limiter()
-		g.devices.Add(device, struct{}{})
 	case Undecided:
 	}
 }
-
-// deviceKey cannot be the name of an account, which has no line feed.
-func deviceKey(name, client string) string { return name + "\n" + client }
 
 // WrongPassword is the one answer to an unknown user and to a wrong password.
 func WrongPassword() error {

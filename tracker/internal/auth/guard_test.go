@@ -20,9 +20,10 @@ func failures(t *testing.T) auth.Rate {
 	return r
 }
 
-func guess(t *testing.T, g *auth.Guard, name, client string, o auth.Outcome) error {
+// guess tries once; device is "" for a client that the user never used.
+func guess(t *testing.T, g *auth.Guard, name, device string, o auth.Outcome) error {
 	t.Helper()
-	done, err := g.Begin(t.Context(), name, client)
+	done, err := g.Begin(t.Context(), name, device)
 	if err == nil {
 		done(o)
 	}
@@ -33,23 +34,23 @@ func TestGuardSlowsGuessing(t *testing.T) {
 	c := newClock()
 	g := auth.NewGuard(failures(t), 2, c.Now)
 	for i := range 5 {
-		if err := guess(t, g, "ada", "eve", auth.Wrong); err != nil {
+		if err := guess(t, g, "ada", "", auth.Wrong); err != nil {
 			t.Fatalf("guess %d: %v", i, err)
 		}
 	}
-	err := guess(t, g, "ada", "mallory", auth.Right)
+	err := guess(t, g, "ada", "", auth.Right)
 	var e *protocol.Error
 	if !errors.As(err, &e) || e.Code != protocol.CodeRate || e.RetryAfter != 90*time.Second {
 		t.Fatalf("sixth guess, from another client: %v, want E_RATE with 90s (two trackers)", err)
 	}
-	if err := guess(t, g, "bob", "eve", auth.Right); err != nil {
+	if err := guess(t, g, "bob", "", auth.Right); err != nil {
 		t.Errorf("another account: %v", err)
 	}
 	c.Advance(90 * time.Second)
-	if err := guess(t, g, "ada", "eve", auth.Wrong); err != nil {
+	if err := guess(t, g, "ada", "", auth.Wrong); err != nil {
 		t.Errorf("90 s later: %v", err)
 	}
-	if err := guess(t, g, "ada", "eve", auth.Wrong); protocol.CodeOf(err) != protocol.CodeRate {
+	if err := guess(t, g, "ada", "", auth.Wrong); protocol.CodeOf(err) != protocol.CodeRate {
 		t.Errorf("and another: %v, want E_RATE", err)
 	}
 }
@@ -57,19 +58,27 @@ func TestGuardSlowsGuessing(t *testing.T) {
 func TestGuardKnownDeviceIsNotLockedOut(t *testing.T) {
 	c := newClock()
 	g := auth.NewGuard(failures(t), 1, c.Now)
-	if err := guess(t, g, "ada", "her laptop", auth.Right); err != nil {
-		t.Fatal(err)
-	}
 	for range 5 {
-		if err := guess(t, g, "ada", "eve", auth.Wrong); err != nil {
+		if err := guess(t, g, "ada", "", auth.Wrong); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := guess(t, g, "ada", "eve", auth.Wrong); protocol.CodeOf(err) != protocol.CodeRate {
+	if err := guess(t, g, "ada", "", auth.Wrong); protocol.CodeOf(err) != protocol.CodeRate {
 		t.Fatalf("eve: %v, want E_RATE", err)
 	}
 	if err := guess(t, g, "ada", "her laptop", auth.Right); err != nil {
 		t.Errorf("the known device: %v", err)
+	}
+	for range 5 {
+		if err := guess(t, g, "ada", "her laptop", auth.Wrong); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := guess(t, g, "ada", "her laptop", auth.Right); protocol.CodeOf(err) != protocol.CodeRate {
+		t.Errorf("after wrong ones on the known device: %v, want E_RATE", err)
+	}
+	if err := guess(t, g, "ada", "her phone", auth.Right); err != nil {
+		t.Errorf("another known device: %v", err)
 	}
 }
 
@@ -77,7 +86,7 @@ func TestGuardUndecidedCountsForNothing(t *testing.T) {
 	c := newClock()
 	g := auth.NewGuard(failures(t), 1, c.Now)
 	for i := range 50 {
-		if err := guess(t, g, "ada", "eve", auth.Undecided); err != nil {
+		if err := guess(t, g, "ada", "", auth.Undecided); err != nil {
 			t.Fatalf("try %d: %v", i, err)
 		}
 	}
@@ -90,24 +99,24 @@ func TestGuardBoundsTriesUnderWay(t *testing.T) {
 		g := auth.NewGuard(failures(t), 1, time.Now)
 		var under []func(auth.Outcome)
 		for range 5 {
-			done, err := g.Begin(t.Context(), "ada", "eve")
+			done, err := g.Begin(t.Context(), "ada", "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			under = append(under, done)
 		}
 		start := time.Now()
-		if _, err := g.Begin(t.Context(), "ada", "eve"); protocol.CodeOf(err) != protocol.CodeBusy || time.Since(start) != 5*time.Second {
+		if _, err := g.Begin(t.Context(), "ada", ""); protocol.CodeOf(err) != protocol.CodeBusy || time.Since(start) != 5*time.Second {
 			t.Errorf("a sixth: %v after %v, want E_BUSY after 5s", err, time.Since(start))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := g.Begin(ctx, "ada", "eve"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := g.Begin(ctx, "ada", ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("one that gives up: %v", err)
 		}
 		waiting := make(chan error, 1)
 		go func() {
-			done, err := g.Begin(t.Context(), "ada", "ada")
+			done, err := g.Begin(t.Context(), "ada", "")
 			if err == nil {
 				done(auth.Right)
 			}

@@ -108,6 +108,14 @@ func (h *Hasher) Check(ctx context.Context, phc string, password []byte) (bool, 
 	return same && phc != "", nil
 }
 
+// Outdated reports whether a stored hash cost less than new ones do. It goes by
+// the product of memory and passes, so that two trackers with different
+// settings do not replace each other's for ever.
+func (h *Hasher) Outdated(phc string) bool {
+	r, err := parseRecord(phc)
+	return err == nil && r.params.cost() < h.params.cost()
+}
+
 func (r record) derive(password []byte, n int) []byte {
 	return argon2.IDKey(password, r.salt, r.params.Time, r.params.Memory, r.params.Threads, uint32(n))
 }

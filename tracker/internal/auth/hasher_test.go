@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -144,5 +145,77 @@ func TestRandomPassword(t *testing.T) {
 	}
 	if err := protocol.CheckPassword(a, 12); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOutdated(t *testing.T) {
+	made := func(p auth.Params) string {
+		phc, err := auth.NewHasher(auth.HasherOptions{Params: p}).Hash(t.Context(), []byte("correct horse"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return phc
+	}
+	h := auth.NewHasher(auth.HasherOptions{Params: auth.Params{Memory: 64, Time: 2, Threads: 1}})
+	tests := []struct {
+		name, phc string
+		want      bool
+	}{
+		{"the same", made(auth.Params{Memory: 64, Time: 2, Threads: 1}), false},
+		{"less memory", made(auth.Params{Memory: 32, Time: 2, Threads: 1}), true},
+		{"fewer passes", made(auth.Params{Memory: 64, Time: 1, Threads: 1}), true},
+		{"as much in another way", made(auth.Params{Memory: 128, Time: 1, Threads: 1}), false},
+		{"more", made(auth.Params{Memory: 128, Time: 2, Threads: 1}), false},
+		{"none", "", false},
+	}
+	for _, tt := range tests {
+		if got := h.Outdated(tt.phc); got != tt.want {
+			t.Errorf("%s: Outdated = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// However many logins come at once, few hashes take memory at one time.
+func TestHasherBoundsMemory(t *testing.T) {
+	const memory, concurrent = 8 << 10, 2 // KiB
+	h := auth.NewHasher(auth.HasherOptions{Concurrent: concurrent, Params: auth.Params{Memory: memory, Time: 1, Threads: 1}, Wait: time.Hour})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	stop, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		most, tick := uint64(0), time.NewTicker(5*time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				peak <- most
+				return
+			case <-tick.C:
+				runtime.ReadMemStats(&after)
+				most = max(most, after.HeapInuse)
+			}
+		}
+	}()
+	errs := make(chan error)
+	const logins = 100
+	for range logins {
+		go func() {
+			_, err := h.Hash(t.Context(), []byte("correct horse"))
+			errs <- err
+		}()
+	}
+	for range logins {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	grown := int64(<-peak) - int64(before.HeapInuse)
+	t.Logf("%d logins at once took %d MiB", logins, grown>>20)
+	// Two are in use. What was freed stays until the collector has seen it, the
+	// later the busier the machine is; all at once would take 800 MiB.
+	if limit := int64(logins * memory << 10 / 4); grown > limit {
+		t.Errorf("%d logins at once took %d MiB, want %d at most", logins, grown>>20, limit>>20)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -34,8 +35,8 @@ type Limit struct{ Name, Default, Help string }
 func Known() []Limit {
 	return []Limit{
 		// A classroom of 100 behind one address registers and logs in within a minute.
-		{LimitRegistrations, "10/min,120", "new accounts from one address (/32 of IPv4, /56 of IPv6)"},
-		{LimitLogins, "60/min,240", "logins with a password from one address"},
+		{LimitRegistrations, "10/min,120", "new accounts from one address (/32 of IPv4, /56 of IPv6); the rate behind the burst is shared by all trackers"},
+		{LimitLogins, "60/min,240", "logins with a password from one address; the rate behind the burst is shared by all trackers"},
 		{LimitLoginsTotal, "40/s,400", "logins with a password, all together"},
 		// 80 an hour over all trackers: an attacker learns less than 100 guesses an hour.
 		{LimitFailures, "1/45s,5", "wrong passwords for one account, before it slows down; the time is multiplied by the number of trackers"},
@@ -57,6 +58,8 @@ type Limits struct {
 	now    func() time.Time
 	rates  map[string]Rate // not changed after New
 	tables map[string]*table
+	// trackers is how many share the rates of what one address may do.
+	trackers atomic.Int64
 }
 
 type table struct {
@@ -85,7 +88,22 @@ func NewLimits(replace map[string]string, now func() time.Time) (*Limits, error)
 			return nil, protocol.Errorf(protocol.CodeConfig, "there is no limit %s; there are: %s", protocol.Quote(name), names())
 		}
 	}
+	l.trackers.Store(1)
 	return l, nil
+}
+
+// SetTrackers tells how many trackers the network has. What one address may do
+// is slowed down so that all of them together allow what one would; each has a
+// burst of its own. An address that is being counted keeps its pace.
+func (l *Limits) SetTrackers(n int) { l.trackers.Store(int64(max(n, 1))) }
+
+// rate is how fast the keys of a limit refill at this tracker.
+func (l *Limits) rate(name string) Rate {
+	r := l.rates[name]
+	if name == LimitLogins || name == LimitRegistrations {
+		r.Per *= time.Duration(l.trackers.Load())
+	}
+	return r
 }
 
 func names() string {
@@ -112,7 +130,7 @@ func (l *Limits) Allow(name, key string) error { return l.AllowN(name, key, 1) }
 
 // AllowN counts n events at once; more than the burst are never allowed.
 func (l *Limits) AllowN(name, key string, n int) error {
-	r := l.rates[name]
+	r := l.rate(name)
 	if r.Off || n <= 0 {
 		return nil
 	}

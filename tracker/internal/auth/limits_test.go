@@ -188,3 +188,29 @@ func TestGiveBack(t *testing.T) {
 		t.Errorf("%d allowed, want the burst of 2", allowed)
 	}
 }
+
+// What one address may do is shared by all trackers, but for the bursts.
+func TestAddressLimitsAreShared(t *testing.T) {
+	for _, name := range []string{auth.LimitLogins, auth.LimitRegistrations} {
+		c := newClock()
+		l, err := auth.NewLimits(map[string]string{name: "60/min,3"}, c.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetTrackers(4)
+		for i := range 3 {
+			if err := l.Allow(name, "192.0.2.1"); err != nil {
+				t.Fatalf("%s %d of the burst: %v", name, i, err)
+			}
+		}
+		err = l.Allow(name, "192.0.2.1")
+		e, ok := errors.AsType[*protocol.Error](err)
+		if !ok || e.Code != protocol.CodeRate || e.RetryAfter != 4*time.Second {
+			t.Errorf("%s behind the burst: %v, want E_RATE with 4s (four trackers)", name, err)
+		}
+		c.Advance(4 * time.Second)
+		if err := l.Allow(name, "192.0.2.1"); err != nil {
+			t.Errorf("%s 4 s later: %v", name, err)
+		}
+	}
+}

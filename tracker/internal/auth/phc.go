@@ -73,6 +73,8 @@ func parseRecord(phc string) (record, error) {
 	return r, nil
 }
 
+func (p Params) cost() uint64 { return uint64(p.Memory) * uint64(p.Time) }
+
 func (p Params) usable() bool {
 	return p.Threads >= 1 && p.Threads <= maxThreads && p.Time >= 1 && p.Time <= maxTime &&
 		p.Memory >= 8*uint32(p.Threads) && p.Memory <= maxMemory

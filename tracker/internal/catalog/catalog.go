@@ -178,7 +178,7 @@ func (c *Catalog) index(p parts, v value, s protocol.Stamp, old Fact) {
 	case accountValue:
 		c.setAccount(p.user, v, s)
 	case verifierValue:
-		c.user(p.user).verifier = &Verifier{Resets: v.resets, Changes: v.changes, PHC: v.phc, Stamp: s}
+		c.user(p.user).verifier = &Verifier{Resets: v.resets, Changes: v.changes, PHC: v.phc, Stamp: s, Set: v.setAt(s)}
 	case disabledValue:
 		c.user(p.user).disabled = v.off
 	case sessionValue:

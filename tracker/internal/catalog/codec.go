@@ -123,4 +123,8 @@ func (d *decoder) require(ok bool) {
 	}
 }
 
+// more reports whether fields follow: those that came later to a kind stand at
+// the end, and are left out where they say nothing.
+func (d *decoder) more() bool { return len(d.rest) > 0 }
+
 func (d *decoder) done() bool { return !d.failed && len(d.rest) == 0 }

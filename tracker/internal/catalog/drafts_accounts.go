@@ -21,6 +21,16 @@ func (c *Catalog) NewPassword(id protocol.UserID, phc string, reset bool) []Draf
 	return []Draft{draft(userKey("cred", id), next)}
 }
 
+// NewHash is another hash of the password that a user has now: nothing when the
+// verifier is not of that time any more. Sessions go on.
+func (c *Catalog) NewHash(id protocol.UserID, set protocol.Stamp, phc string) []Draft {
+	now, ok := c.Verifier(id)
+	if !ok || now.Set != set {
+		return nil
+	}
+	return []Draft{draft(userKey("cred", id), verifierValue{resets: now.Resets, changes: now.Changes, phc: phc, set: set})}
+}
+
 // SetDisabled switches an account off or on.
 func SetDisabled(id protocol.UserID, off bool) []Draft {
 	return []Draft{draft(userKey("disabled", id), disabledValue{off: off})}
@@ -28,7 +38,7 @@ func SetDisabled(id protocol.UserID, off bool) []Draft {
 
 // NewSession records a login. A device name that is too long is cut.
 func NewSession(u protocol.UserID, s Session) []Draft {
-	v := sessionValue{device: cutText(s.Device, maxDevice), since: s.Since, until: s.Until}
+	v := sessionValue{device: cutText(s.Device, maxDevice), since: s.Since, until: s.Until, client: s.Client}
 	return []Draft{draft(sessionKey(u, s.ID), v)}
 }
 

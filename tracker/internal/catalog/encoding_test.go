@@ -31,6 +31,13 @@ func TestGoldenFacts(t *testing.T) {
 		func() []catalog.Draft {
 			return catalog.NewSession(uid(1), catalog.Session{ID: sid(1), Device: "pc", Since: 5, Until: 300})
 		},
+		func() []catalog.Draft {
+			return catalog.NewSession(uid(1), catalog.Session{ID: sid(1), Device: "pc", Since: 5, Until: 301, Client: "Q"})
+		},
+		func() []catalog.Draft {
+			v, _ := a.c.Verifier(uid(1))
+			return a.c.NewHash(uid(1), v.Set, "$z")
+		},
 		func() []catalog.Draft { return catalog.RevokeSession(sid(1), uid(1), 300) },
 		func() []catalog.Draft { return catalog.NewGroup(gid(1), "My Club", uid(1)) },
 		func() []catalog.Draft { return catalog.SetRequest(gid(1), uid(2), catalog.RequestOpen) },
@@ -45,7 +52,7 @@ func TestGoldenFacts(t *testing.T) {
 		got = append(got, a.do(build())...)
 	}
 	sha := strings.Repeat("00", 20)
-	seen := "01" + "f007" + "00" + "0141" // one removal: wall 1008, logical 0, by A
+	seen := "01" + "f207" + "00" + "0141" // one removal: wall 1010, logical 0, by A
 	tests := []struct{ key, value string }{
 		{"user/" + u1, "03616461"},
 		{"cred/" + u1, "0000" + "0b" + hex.EncodeToString([]byte("$argon2id$x"))},
@@ -53,6 +60,8 @@ func TestGoldenFacts(t *testing.T) {
 		{"cred/" + u1, "0100" + "022479"},
 		{"disabled/" + u1, "01"},
 		{"session/" + u1 + "/" + s1, "027063" + "05" + "ac02"},
+		{"session/" + u1 + "/" + s1, "027063" + "05" + "ad02" + "0151"},
+		{"cred/" + u1, "0100" + "02247a" + "e907" + "00" + "0141"}, // its password was set at wall 1001
 		{"revoked/" + s1, u1 + "ac02"},
 		{"group/" + g1, "07" + hex.EncodeToString([]byte("My Club")) + u1},
 		{"name/group/my club/" + g1, ""},
@@ -68,7 +77,7 @@ func TestGoldenFacts(t *testing.T) {
 		{"filename/" + g1 + "/ä b.txt/" + u2, "00" + f1},
 		{"file/" + g1 + "/" + f2, "08" + hex.EncodeToString([]byte("Ä b.txt")) + "05" + sha + "64" + u2},
 		{"share/" + g1 + "/" + f2 + "/" + u2 + "/peer2", "01" + seen},
-		{"filename/" + g1 + "/ä b.txt/" + u2, "f307" + "00" + "0141" + f2},
+		{"filename/" + g1 + "/ä b.txt/" + u2, "f507" + "00" + "0141" + f2},
 		{"share/" + g1 + "/" + f1 + "/" + u2 + "/peer2", "00" + seen},
 	}
 	if len(got) != len(tests) {
@@ -79,7 +88,7 @@ func TestGoldenFacts(t *testing.T) {
 			t.Errorf("fact %d is\n%s %x, want\n%s %s", i, got[i].Key, got[i].Value, want.key, want.value)
 		}
 	}
-	const root = "63099daf8c9d757385a7bc3be98d6808"
+	const root = "03520b9b27a9c7bf401c016b1bc9811a"
 	if d := a.c.Root().Digest; hex.EncodeToString(d[:]) != root {
 		t.Errorf("root %x, want %s", d, root)
 	}

@@ -17,7 +17,7 @@ func beats(kind Kind, v value, f, held Fact) bool {
 	case KindUser, KindUserName, KindGroupName, KindGroup, KindFile:
 		return later < 0
 	case KindVerifier:
-		return cmp.Or(compareEpoch(v, valueOf(kind, held)), later) > 0
+		return cmp.Or(compareVerifiers(v, f.Stamp, valueOf(kind, held), held.Stamp), later) > 0
 	case KindSession, KindRevoked:
 		// The end is written once, at login. Were it to differ all the same, the
 		// longer life must win: else a fact that some trackers have dropped as
@@ -35,10 +35,20 @@ func valueOf(kind Kind, f Fact) value {
 	return v
 }
 
-func compareEpoch(a, b value) int {
+// compareVerifiers goes by the epoch, then by when the password was set: making
+// a new hash of one password must not win over another password.
+func compareVerifiers(a value, at protocol.Stamp, b value, bt protocol.Stamp) int {
 	x, _ := a.(verifierValue)
 	y, _ := b.(verifierValue)
-	return cmp.Or(cmp.Compare(x.resets, y.resets), cmp.Compare(x.changes, y.changes))
+	return cmp.Or(cmp.Compare(x.resets, y.resets), cmp.Compare(x.changes, y.changes), x.setAt(at).Compare(y.setAt(bt)))
+}
+
+// setAt is when the password of the verifier, whose fact has the stamp at, was set.
+func (v verifierValue) setAt(at protocol.Stamp) protocol.Stamp {
+	if v.set.IsZero() || v.set.After(at) { // a verifier cannot be older than its password
+		return at
+	}
+	return v.set
 }
 
 // hasSeen reports whether seen has every one of removals, or a later one of

@@ -26,7 +26,7 @@ func drawDrafts(rt *rapid.T, c *catalog.Catalog, origin string) []catalog.Draft 
 	sh := catalog.Share{Group: g, File: fid(f), User: u, Peer: rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "peer")}
 	// Files 1 to 3 have one name. File 4 has two, as only a hostile tracker can make it.
 	name := []string{"", "Same", "same", "SAME", rapid.SampledFrom([]string{"other", "same"}).Draw(rt, "file name")}[f]
-	switch rapid.IntRange(0, 13).Draw(rt, "change") {
+	switch rapid.IntRange(0, 14).Draw(rt, "change") {
 	case 0:
 		return catalog.NewAccount(u, rapid.SampledFrom([]string{"ada", "bob"}).Draw(rt, "name"), "$x")
 	case 1:
@@ -35,7 +35,7 @@ func drawDrafts(rt *rapid.T, c *catalog.Catalog, origin string) []catalog.Draft 
 		return catalog.SetDisabled(u, rapid.Bool().Draw(rt, "off"))
 	case 3:
 		// One end for each session, as it is written at login.
-		return catalog.NewSession(u, catalog.Session{ID: s, Device: "d", Since: 1, Until: int64(s[0]) * 100 * minute})
+		return catalog.NewSession(u, catalog.Session{ID: s, Device: "d", Client: rapid.SampledFrom([]string{"", "p"}).Draw(rt, "client"), Since: 1, Until: int64(s[0]) * 100 * minute})
 	case 4:
 		return catalog.RevokeSession(s, u, int64(s[0])*100*minute)
 	case 5, 6:
@@ -50,6 +50,9 @@ func drawDrafts(rt *rapid.T, c *catalog.Catalog, origin string) []catalog.Draft 
 		return c.Transfer(g, u)
 	case 11:
 		return c.StopShare(sh)
+	case 12:
+		v, _ := c.Verifier(u)
+		return c.NewHash(u, v.Set, rapid.SampledFrom([]string{"$x2", "$y2"}).Draw(rt, "phc"))
 	default:
 		return c.ShareFile(sh, manifest(name), 10+int64(f))
 	}

@@ -22,14 +22,18 @@ type Verifier struct {
 	Resets, Changes uint32
 	PHC             string
 	Stamp           protocol.Stamp
+	// Set is when the password was set: earlier than Stamp after a new hash of
+	// the same one. Sessions name it.
+	Set protocol.Stamp
 }
 
 // Session is a login that was made.
 type Session struct {
 	ID     protocol.SessionID
 	Device string
-	Since  int64 // Unix milliseconds
-	Until  int64 // renewable until, Unix milliseconds
+	Since  int64  // Unix milliseconds
+	Until  int64  // renewable until, Unix milliseconds
+	Client string // peer ID
 	// Confirmed is when the record was written last, at the login or at a
 	// renewal since, Unix milliseconds.
 	Confirmed int64
@@ -156,8 +160,23 @@ func (c *Catalog) Session(id protocol.UserID, sid protocol.SessionID) (Session, 
 	return v.session(sid), ok
 }
 
+// HasClient reports whether the user has logged in from the client of a peer
+// ID, in the time for which records of sessions are kept.
+func (c *Catalog) HasClient(id protocol.UserID, peerID string) bool {
+	u := c.users[id]
+	if u == nil || peerID == "" {
+		return false
+	}
+	for _, v := range u.sessions {
+		if v.client == peerID {
+			return true
+		}
+	}
+	return false
+}
+
 func (v sessionState) session(id protocol.SessionID) Session {
-	return Session{ID: id, Device: v.device, Since: v.since, Until: v.until, Confirmed: v.written}
+	return Session{ID: id, Device: v.device, Since: v.since, Until: v.until, Client: v.client, Confirmed: v.written}
 }
 
 // Revoked reports whether a session was ended.

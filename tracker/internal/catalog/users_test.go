@@ -61,6 +61,23 @@ func TestVerifierEpochs(t *testing.T) {
 			a.do(a.c.NewPassword(uid(1), "$reset", true))
 			a.do(a.c.NewPassword(uid(1), "$own", false))
 		}, "$own"},
+		{"a new hash of the same password", func(a, _ *tracker) {
+			a.rehash("$again")
+		}, "$again"},
+		{"a new hash twice", func(a, b *tracker) {
+			a.rehash("$first")
+			b.rehash("$second")
+			b.rehash("$third")
+		}, "$third"},
+		{"a change beats a later hash of the password before", func(a, b *tracker) {
+			a.do(a.c.NewPassword(uid(1), "$own", false))
+			b.rehash("$old-again")
+		}, "$own"},
+		{"at one epoch, too", func(a, b *tracker) {
+			a.do(a.c.NewPassword(uid(1), "$a1", false))
+			b.do(b.c.NewPassword(uid(1), "$b1", false))
+			a.rehash("$a1-again")
+		}, "$b1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -72,6 +89,55 @@ func TestVerifierEpochs(t *testing.T) {
 				t.Errorf("verifier %+v %v, want %s", v, ok, test.want)
 			}
 		})
+	}
+}
+
+// rehash makes a new hash of the password that user 1 has here.
+func (tr *tracker) rehash(phc string) {
+	v, _ := tr.c.Verifier(uid(1))
+	tr.do(tr.c.NewHash(uid(1), v.Set, phc))
+}
+
+// A new hash of the same password keeps what sessions name, and one of a
+// password that is no more is not made.
+func TestNewHash(t *testing.T) {
+	w, a, b := two(t)
+	w.club(t, 1)
+	before, _ := a.c.Verifier(uid(1))
+	if before.Set != before.Stamp {
+		t.Fatalf("the first verifier %+v is not of its own time", before)
+	}
+	a.rehash("$again")
+	a.rehash("$once-more")
+	w.heal(t)
+	if v, _ := b.c.Verifier(uid(1)); v.PHC != "$once-more" || v.Set != before.Set || v.Stamp == before.Stamp || v.Resets+v.Changes != 0 {
+		t.Errorf("verifier %+v after %+v", v, before)
+	}
+	a.do(a.c.NewPassword(uid(1), "$new", false))
+	if d := a.c.NewHash(uid(1), before.Set, "$old"); len(d) != 0 {
+		t.Errorf("a hash of an old password: %v", d)
+	}
+}
+
+// The clients from which a user has logged in are known as long as the record
+// of the session is kept, also after its end.
+func TestHasClient(t *testing.T) {
+	const day = 24 * 60 * minute
+	w, a, b := two(t)
+	w.club(t, 1)
+	until := w.wall + 30*day
+	a.do(catalog.NewSession(uid(1), catalog.Session{ID: sid(1), Client: "12D3KooWx", Since: w.wall, Until: until}))
+	a.do(catalog.NewSession(uid(1), catalog.Session{ID: sid(2), Since: w.wall, Until: until}))
+	a.do(catalog.RevokeSession(sid(1), uid(1), until))
+	w.heal(t)
+	for _, tr := range []*tracker{a, b} {
+		if !tr.c.HasClient(uid(1), "12D3KooWx") || tr.c.HasClient(uid(1), "12D3KooWy") || tr.c.HasClient(uid(1), "") || tr.c.HasClient(uid(2), "12D3KooWx") {
+			t.Error("the wrong clients are known")
+		}
+		tr.c.Expire(until + 2*day)
+		if tr.c.HasClient(uid(1), "12D3KooWx") {
+			t.Error("known after the record has gone")
+		}
 	}
 }
 

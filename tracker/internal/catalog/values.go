@@ -20,11 +20,15 @@ type (
 	verifierValue struct {
 		resets, changes uint32
 		phc             string
+		// set is the stamp of the fact by which the password was set, where this
+		// one replaces it with another hash of the same password; else zero.
+		set protocol.Stamp
 	}
 	disabledValue struct{ off bool }
 	sessionValue  struct {
 		device       string
-		since, until int64 // Unix milliseconds
+		since, until int64  // Unix milliseconds
+		client       string // peer ID; "" in records of before it was kept
 	}
 	revokedValue struct {
 		user  protocol.UserID
@@ -71,7 +75,11 @@ func (v accountValue) appendTo(b []byte) []byte { return appendText(b, v.name) }
 func (v verifierValue) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(v.resets))
 	b = binary.AppendUvarint(b, uint64(v.changes))
-	return appendText(b, v.phc)
+	b = appendText(b, v.phc)
+	if v.set.IsZero() {
+		return b
+	}
+	return appendStamp(b, v.set)
 }
 
 func (v disabledValue) appendTo(b []byte) []byte { return appendFlag(b, v.off) }
@@ -79,7 +87,11 @@ func (v disabledValue) appendTo(b []byte) []byte { return appendFlag(b, v.off) }
 func (v sessionValue) appendTo(b []byte) []byte {
 	b = appendText(b, v.device)
 	b = binary.AppendUvarint(b, uint64(v.since))
-	return binary.AppendUvarint(b, uint64(v.until))
+	b = binary.AppendUvarint(b, uint64(v.until))
+	if v.client == "" {
+		return b
+	}
+	return appendText(b, v.client)
 }
 
 func (v revokedValue) appendTo(b []byte) []byte {
@@ -185,12 +197,20 @@ func (d *decoder) verifier() value {
 			break
 		}
 	}
+	if d.more() {
+		v.set = d.stamp()
+		d.require(!v.set.IsZero())
+	}
 	return v
 }
 
 func (d *decoder) session() value {
 	v := sessionValue{device: d.text(maxDevice), since: d.time(), until: d.time()}
 	d.require(utf8.ValidString(v.device))
+	if d.more() {
+		v.client = d.text(maxPeer)
+		d.require(isPeer(v.client))
+	}
 	return v
 }
 

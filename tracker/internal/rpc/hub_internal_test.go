@@ -67,7 +67,7 @@ func TestOutdated(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			session := &credential.Session{Resets: tt.resets, Changes: tt.changes, Verifier: tt.stamp}
-			if got := outdated(session, catalog.Verifier{Resets: 1, Changes: 2, Stamp: s}); got != tt.want {
+			if got := outdated(session, catalog.Verifier{Resets: 1, Changes: 2, Set: s}); got != tt.want {
 				t.Errorf("outdated = %v, want %v", got, tt.want)
 			}
 		})

@@ -58,17 +58,18 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 	}
 	session := &credential.Session{
 		Network: s.replica.Network(), User: u.ID, ID: protocol.NewSessionID(), Peer: c.remote.id,
-		Resets: verifier.Resets, Changes: verifier.Changes, Verifier: verifier.Stamp,
+		Resets: verifier.Resets, Changes: verifier.Changes, Verifier: verifier.Set,
 	}
 	envelope, err := s.issue(session)
 	if err != nil {
 		return nil, err
 	}
+	fresh := s.freshHash(ctx, verifier, req.Msg.GetPassword())
 	stored, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
 		return newSession(cat, session, catalog.Session{
 			ID: session.ID, Device: device(req.Msg.GetDevice()),
-			Since: s.cfg.Now().UnixMilli(), Until: session.RenewUntil.UnixMilli(),
-		})
+			Since: s.cfg.Now().UnixMilli(), Until: session.RenewUntil.UnixMilli(), Client: c.remote.text,
+		}, fresh)
 	})
 	if err != nil {
 		return nil, err
@@ -116,7 +117,13 @@ func (s *Server) nameHolder(req *pb.LoginRequest) (catalog.User, error) {
 // checkPassword returns the verifier that the password of the user fits. With
 // the zero id it does the same work and refuses.
 func (s *Server) checkPassword(ctx context.Context, account string, id protocol.UserID, text string) (catalog.Verifier, error) {
-	done, err := s.guard.Begin(ctx, account, callOf(ctx).remote.text)
+	device := ""
+	s.replica.View(func(cat *catalog.Catalog) {
+		if client := callOf(ctx).remote.text; cat.HasClient(id, client) {
+			device = client
+		}
+	})
+	done, err := s.guard.Begin(ctx, account, device)
 	if err != nil {
 		return catalog.Verifier{}, err
 	}
@@ -148,12 +155,33 @@ func (s *Server) checkPassword(ctx context.Context, account string, id protocol.
 	return v, nil
 }
 
-// newSession drafts a session, and the end of the oldest ones beyond the limit.
-func newSession(c *catalog.Catalog, s *credential.Session, entry catalog.Session) ([]catalog.Draft, error) {
+// freshHash makes a hash with today's costs of a password that was right and
+// whose hash cost less; "" if it need not be, or cannot be now.
+func (s *Server) freshHash(ctx context.Context, v catalog.Verifier, text string) string {
+	if !s.cfg.Hasher.Outdated(v.PHC) {
+		return ""
+	}
+	password, err := auth.Password(text)
+	if err != nil {
+		return ""
+	}
+	phc, err := s.cfg.Hasher.Hash(ctx, password)
+	if err != nil {
+		log.Infow("a hash of before stays until the next login", "err", err)
+	}
+	return phc
+}
+
+// newSession drafts a session, the end of the oldest ones beyond the limit and,
+// if there is one, a fresh hash of the password.
+func newSession(c *catalog.Catalog, s *credential.Session, entry catalog.Session, phc string) ([]catalog.Draft, error) {
 	if v, ok := c.Verifier(s.User); ok && outdated(s, v) {
 		return nil, auth.WrongPassword() // the password was changed meanwhile
 	}
 	drafts := catalog.NewSession(s.User, entry)
+	if phc != "" {
+		drafts = append(drafts, c.NewHash(s.User, s.Verifier, phc)...)
+	}
 	older := c.Sessions(s.User)
 	for len(older) >= protocol.MaxSessionsPerUser {
 		drafts = append(drafts, catalog.RevokeSession(older[0].ID, s.User, older[0].Until)...)

@@ -32,6 +32,7 @@ func (s *Server) SetRoster(trackers []peer.AddrInfo) {
 	next := s.newTrackerList(trackers)
 	before := s.roster.Swap(next)
 	s.guard.SetTrackers(len(trackers))
+	s.cfg.Limits.SetTrackers(len(trackers))
 	s.hub.tell(news{roster: true})
 	if slices.ContainsFunc(before.trackers, func(t peer.AddrInfo) bool { return !next.trusted[t.ID] }) {
 		for _, a := range s.hub.all() {

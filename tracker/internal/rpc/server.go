@@ -93,6 +93,7 @@ func New(cfg Config) *Server {
 		uploads:  make(chan struct{}, uploadSlots),
 		closing:  make(chan struct{}),
 	}
+	cfg.Limits.SetTrackers(len(cfg.Roster))
 	s.roster.Store(s.newTrackerList(cfg.Roster))
 	s.hub = newHub(s)
 	return s

@@ -135,7 +135,7 @@ func outdated(s *credential.Session, v catalog.Verifier) bool {
 	case -1:
 		return true
 	case 0:
-		return s.Verifier != v.Stamp
+		return s.Verifier != v.Set
 	default:
 		return false
 	}

@@ -148,7 +148,7 @@ func (s *Server) ChangePassword(ctx context.Context, req *connect.Request[pb.Cha
 		if !ok || v.PHC != phc {
 			return notLoggedIn() // changed once more in the meantime
 		}
-		fresh.Resets, fresh.Changes, fresh.Verifier = v.Resets, v.Changes, v.Stamp
+		fresh.Resets, fresh.Changes, fresh.Verifier = v.Resets, v.Changes, v.Set
 		return nil
 	})
 	if err != nil {
