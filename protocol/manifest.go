@@ -26,7 +26,7 @@ type PieceHash struct {
 type Manifest struct {
 	Name        string // a valid file name, see CanonicalFile
 	Size        int64  // bytes
-	PieceLength int64  // bytes; a power of two from PieceLength to MaxPieceLength
+	PieceLength int64  // bytes; what PieceLengthFor gives for Size
 	SHA1        SHA1   // of the whole file
 	Pieces      []PieceHash
 }
@@ -107,11 +107,11 @@ func DecodeManifest(b []byte) (*Manifest, error) {
 	if _, err := CanonicalFile(m.Name); err != nil {
 		return nil, err
 	}
-	if m.PieceLength < PieceLength || m.PieceLength > MaxPieceLength || m.PieceLength&(m.PieceLength-1) != 0 {
-		return nil, badManifest("its piece length is not allowed")
-	}
-	if m.Size < 0 || m.Size > m.PieceLength*MaxPieces {
+	// Longer pieces than the file needs would take memory from other downloads.
+	if length, err := PieceLengthFor(m.Size); err != nil {
 		return nil, badManifest("its size is not allowed")
+	} else if m.PieceLength != length {
+		return nil, badManifest("its piece length is not the one of its size")
 	}
 	n := PieceCount(m.Size, m.PieceLength)
 	if len(d.rest) != n*52 {

@@ -99,6 +99,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"evil name", change(func(m *protocol.Manifest) { m.Name = "../x" }), protocol.CodeName},
 		{"odd piece length", change(func(m *protocol.Manifest) { m.PieceLength-- }), protocol.CodeBadManifest},
 		{"short pieces", change(func(m *protocol.Manifest) { m.PieceLength = 1 << 10 }), protocol.CodeBadManifest},
+		{"long pieces", change(func(m *protocol.Manifest) {
+			m.Size, m.PieceLength, m.Pieces = 64<<20, protocol.MaxPieceLength, make([]protocol.PieceHash, 4)
+		}), protocol.CodeBadManifest},
+		{"too large a file", change(func(m *protocol.Manifest) {
+			m.Size, m.PieceLength = protocol.MaxPieceLength*protocol.MaxPieces+1, protocol.MaxPieceLength
+		}), protocol.CodeBadManifest},
 		{"too few hashes", change(func(m *protocol.Manifest) { m.Size *= 9 }), protocol.CodeBadManifest},
 		{"negative size", change(func(m *protocol.Manifest) { m.Size = -1 }), protocol.CodeBadManifest},
 		{"too long", make([]byte, protocol.MaxManifest+1), protocol.CodeLimit},

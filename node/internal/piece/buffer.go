@@ -14,6 +14,7 @@ type Buffer struct {
 
 	full *[]byte
 	from *Buffers
+	file protocol.FileID // of which it holds a piece
 }
 
 // Release gives the buffer back; the caller must not touch B afterwards. A
@@ -25,7 +26,7 @@ func (b *Buffer) Release() {
 		if pool := b.from.pool(int64(len(*b.full))); pool != nil {
 			pool.Put(b.full)
 		}
-		b.from.give(n)
+		b.from.give(b.file, n)
 		b.from, b.full = nil, nil
 	}
 }
@@ -38,39 +39,43 @@ type Buffers struct {
 	limit    int64 // of used; zero for none
 
 	mu      sync.Mutex
-	used    int64 // bytes not given back
+	used    int64                     // bytes not given back
+	byFile  map[protocol.FileID]int64 // the same, of each file that has some
 	waiting []*claim
 }
 
 // claim waits in turn for bytes.
 type claim struct {
+	file    protocol.FileID
 	n       int64
 	granted chan struct{} // closed when it has them
 }
 
 // NewBuffers returns a pool that hands out at most limit bytes at a time, or
-// one buffer. Streams that find it empty wait in turn, and read nothing
+// one buffer, and three quarters of it to one file: however long the pieces of
+// that one and however slow its peers, two of the longest are never the whole
+// of 32 MiB. Streams that find it empty wait in turn, and read nothing
 // meanwhile: this, and not what was asked for, bounds the memory of many
 // downloads at once.
 func NewBuffers(limit int64) *Buffers { return &Buffers{limit: limit} }
 
-// get returns a buffer for the first n bytes of a piece of pieceLength, nil if
-// ended was closed first.
-func (p *Buffers) get(ended <-chan struct{}, pieceLength, n int64) *Buffer {
-	if !p.take(ended, n) {
+// get returns a buffer for the first n bytes of a piece of a file with pieces
+// of pieceLength, nil if ended was closed first.
+func (p *Buffers) get(ended <-chan struct{}, file protocol.FileID, pieceLength, n int64) *Buffer {
+	if !p.take(ended, file, n) {
 		return nil
 	}
 	pool := p.pool(pieceLength)
 	if pool == nil {
 		b := make([]byte, n)
-		return &Buffer{B: b, full: &b, from: p}
+		return &Buffer{B: b, full: &b, from: p, file: file}
 	}
 	full, ok := pool.Get().(*[]byte)
 	if !ok {
 		b := make([]byte, pieceLength)
 		full = &b
 	}
-	return &Buffer{B: (*full)[:n], full: full, from: p}
+	return &Buffer{B: (*full)[:n], full: full, from: p, file: file}
 }
 
 // pool returns the one of a piece length, nil for a length that is not allowed.
@@ -83,16 +88,17 @@ func (p *Buffers) pool(pieceLength int64) *sync.Pool {
 }
 
 // take waits for n bytes; false if ended was closed first.
-func (p *Buffers) take(ended <-chan struct{}, n int64) bool {
+func (p *Buffers) take(ended <-chan struct{}, file protocol.FileID, n int64) bool {
+	c := &claim{file: file, n: n, granted: make(chan struct{})}
 	p.mu.Lock()
-	if len(p.waiting) == 0 && p.fits(n) {
-		p.used += n
-		p.mu.Unlock()
-		return true
-	}
-	c := &claim{n: n, granted: make(chan struct{})}
 	p.waiting = append(p.waiting, c)
+	p.grant()
 	p.mu.Unlock()
+	select {
+	case <-c.granted:
+		return true
+	default:
+	}
 	select {
 	case <-c.granted:
 		return true
@@ -106,26 +112,41 @@ func (p *Buffers) take(ended <-chan struct{}, n int64) bool {
 		return false
 	}
 	p.mu.Unlock()
-	p.give(n) // granted at the same time
+	p.give(file, n) // granted at the same time
 	return false
 }
 
-// fits reports whether n more bytes may be handed out. mu is held.
-func (p *Buffers) fits(n int64) bool { return p.limit == 0 || p.used == 0 || p.used+n <= p.limit }
-
-// give takes n bytes back.
-func (p *Buffers) give(n int64) {
+// give takes n bytes of a file back.
+func (p *Buffers) give(file protocol.FileID, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used -= n
+	if p.byFile[file] -= n; p.byFile[file] == 0 {
+		delete(p.byFile, file)
+	}
 	p.grant()
 }
 
-// grant serves those who wait, in order. mu is held; closing never blocks.
+// grant serves those who wait, in order, but for those whose file has its
+// part: they let others pass. mu is held; closing never blocks.
 func (p *Buffers) grant() {
-	for len(p.waiting) > 0 && p.fits(p.waiting[0].n) {
-		p.used += p.waiting[0].n
-		close(p.waiting[0].granted)
-		p.waiting = p.waiting[1:]
+	if p.byFile == nil {
+		p.byFile = map[protocol.FileID]int64{}
 	}
+	left := p.waiting[:0]
+	full := false // somebody waits for the whole pool: nobody passes
+	for _, c := range p.waiting {
+		held := p.byFile[c.file]
+		partLeft := p.limit == 0 || held == 0 || held+c.n <= p.limit/4*3
+		full = full || partLeft && p.limit != 0 && p.used != 0 && p.used+c.n > p.limit
+		if full || !partLeft {
+			left = append(left, c)
+			continue
+		}
+		p.used += c.n
+		p.byFile[c.file] += c.n
+		close(c.granted)
+	}
+	clear(p.waiting[len(left):])
+	p.waiting = left
 }

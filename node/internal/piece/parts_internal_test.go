@@ -13,14 +13,14 @@ import (
 func TestBuffers(t *testing.T) {
 	var pool Buffers
 	for length := int64(protocol.PieceLength); length <= protocol.MaxPieceLength; length *= 2 {
-		b := pool.get(nil, length, length-1)
+		b := pool.get(nil, protocol.FileID{}, length, length-1)
 		if int64(len(b.B)) != length-1 || b.from != &pool {
 			t.Errorf("piece length %d: a buffer of %d bytes, from the pool: %v", length, len(b.B), b.from == &pool)
 		}
 		b.Release()
-		again := pool.get(nil, length, length)
+		again := pool.get(nil, protocol.FileID{}, length, length)
 		b.Release() // by mistake: it must not take again's bytes
-		if third := pool.get(nil, length, length); &third.B[0] == &again.B[0] {
+		if third := pool.get(nil, protocol.FileID{}, length, length); &third.B[0] == &again.B[0] {
 			t.Errorf("piece length %d: one buffer for two", length)
 		}
 	}
@@ -33,15 +33,15 @@ func TestBuffersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = protocol.PieceLength
 		pool := NewBuffers(2*n + n/2)
-		held := []*Buffer{pool.get(nil, n, n), pool.get(nil, n, n)}
+		held := []*Buffer{pool.get(nil, protocol.FileID{1}, n, n), pool.get(nil, protocol.FileID{2}, n, n)}
 		got := make(chan *Buffer, 2)
-		go func() { got <- pool.get(nil, n, n) }()
+		go func() { got <- pool.get(nil, protocol.FileID{3}, n, n) }()
 		synctest.Wait()
 		ended := make(chan struct{})
 		gone := make(chan *Buffer, 1)
-		go func() { gone <- pool.get(ended, n, n) }()
+		go func() { gone <- pool.get(ended, protocol.FileID{4}, n, n) }()
 		synctest.Wait()
-		go func() { got <- pool.get(nil, n, n/2) }() // would fit, but it is not its turn
+		go func() { got <- pool.get(nil, protocol.FileID{5}, n, n/2) }() // would fit, but it is not its turn
 		synctest.Wait()
 		if len(got)+len(gone) > 0 {
 			t.Fatal("more than the limit was handed out")
@@ -61,11 +61,36 @@ func TestBuffersAreBounded(t *testing.T) {
 		if pool.used != 0 || len(pool.waiting) != 0 {
 			t.Errorf("%d bytes in use at the end, %d waiting", pool.used, len(pool.waiting))
 		}
-		large := pool.get(nil, 8*n, 8*n)
+		large := pool.get(nil, protocol.FileID{6}, 8*n, 8*n)
 		if int64(len(large.B)) != 8*n {
 			t.Error("no buffer for a piece above the limit")
 		}
 		large.Release()
+	})
+}
+
+// One download has never all of the pool, and while it has its part those of
+// others pass it.
+func TestBuffersOfOneFileAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = protocol.MaxPieceLength
+		greedy, other := protocol.FileID{1}, protocol.FileID{2}
+		pool := NewBuffers(2 * n)
+		first := pool.get(nil, greedy, n, n)
+		second := make(chan *Buffer, 1)
+		go func() { second <- pool.get(nil, greedy, n, n) }()
+		synctest.Wait()
+		if len(second) > 0 {
+			t.Fatal("one file has the whole pool")
+		}
+		for range 3 { // would wait for ever
+			pool.get(nil, other, protocol.PieceLength, protocol.PieceLength).Release()
+		}
+		first.Release()
+		(<-second).Release()
+		if pool.used != 0 || len(pool.byFile) != 0 || len(pool.waiting) != 0 {
+			t.Errorf("%d bytes in use at the end by %d files, %d waiting", pool.used, len(pool.byFile), len(pool.waiting))
+		}
 	})
 }
 
