@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -128,13 +130,13 @@ func (n *Node) Groups(ctx context.Context) ([]Group, error) {
 		return nil, err
 	}
 	groups := []Group{}
-	err := pages(func(cursor string) (string, error) {
+	err := pages(maxGroupsListed, func(cursor string) (*pb.ListGroupsResponse, int, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListGroups, &pb.ListGroupsRequest{Cursor: cursor})
 		for _, g := range res.GetGroups() {
 			n.names.sawGroup(g.GetName(), g.GetId())
 			groups = append(groups, Group{Name: protocol.Printable(g.GetName()), Role: g.GetRole()})
 		}
-		return res.GetNext(), err
+		return res, len(res.GetGroups()), err
 	})
 	if err != nil {
 		return nil, err
@@ -148,13 +150,13 @@ func (n *Node) Requests(ctx context.Context, group string) ([]string, error) {
 		return nil, err
 	}
 	users := []string{}
-	err := pages(func(cursor string) (string, error) {
+	err := pages(maxRequestsListed, func(cursor string) (*pb.ListRequestsResponse, int, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListRequests, &pb.GroupRequest{Group: n.names.group(group), Cursor: cursor})
 		for _, u := range res.GetUsers() {
 			n.names.sawUser(u.GetName(), u.GetId())
 			users = append(users, protocol.Printable(u.GetName()))
 		}
-		return res.GetNext(), err
+		return res, len(res.GetUsers()), err
 	})
 	if err != nil {
 		return nil, n.names.check(err, group, "")
@@ -168,13 +170,13 @@ func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 		return nil, err
 	}
 	members := []Member{}
-	err := pages(func(cursor string) (string, error) {
+	err := pages(maxMembersListed, func(cursor string) (*pb.ListMembersResponse, int, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListMembers, &pb.GroupRequest{Group: n.names.group(group), Cursor: cursor})
 		for _, u := range res.GetMembers() {
 			n.names.sawUser(u.GetName(), u.GetId())
 			members = append(members, Member{User: protocol.Printable(u.GetName()), Role: u.GetRole()})
 		}
-		return res.GetNext(), err
+		return res, len(res.GetMembers()), err
 	})
 	if err != nil {
 		return nil, n.names.check(err, group, "")
@@ -182,18 +184,44 @@ func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 	return members, nil
 }
 
-// maxPages ends a list that a tracker never ends.
-const maxPages = 10_000
+// What a list may have: twice what the protocol allows of its kind, since
+// either side of a cut may fill it, and more groups than make sense.
+const (
+	maxGroupsListed   = 100_000
+	maxMembersListed  = 2 * protocol.MaxMembersPerGroup
+	maxRequestsListed = 2 * protocol.MaxRequestsPerGroup
+	maxFilesListed    = 2 * protocol.MaxFilesPerGroup
+	// entryBytes is above what an entry of any list takes on the wire, on average
+	// over a page.
+	entryBytes = 512
+)
 
-// pages calls page with each cursor until there is none.
-func pages(page func(cursor string) (next string, err error)) error {
-	cursor := ""
-	for range maxPages {
-		next, err := page(cursor)
-		if err != nil || next == "" || next == cursor {
+// page is a reply with a part of a list.
+type page interface {
+	proto.Message
+	GetNext() string
+}
+
+// pages calls next with each cursor until there is none. It ends a list of a
+// tracker that has more than most entries, or gives pages without any.
+func pages[P page](most int, next func(cursor string) (page P, entries int, err error)) error {
+	cursor, left, bytesLeft := "", most, most*entryBytes
+	for {
+		p, entries, err := next(cursor)
+		if err != nil {
 			return err
 		}
-		cursor = next
+		left, bytesLeft = left-entries, bytesLeft-proto.Size(p)
+		if entries > protocol.MaxElements || left < 0 || bytesLeft < 0 {
+			return protocol.Errorf(protocol.CodeInternal, "the tracker's list is longer than any that a tracker of this version gives (%d entries)", most)
+		}
+		to := p.GetNext()
+		if to == "" || to == cursor {
+			return nil
+		}
+		if entries == 0 {
+			return protocol.Errorf(protocol.CodeInternal, "the tracker's list has no end")
+		}
+		cursor = to
 	}
-	return protocol.Errorf(protocol.CodeInternal, "the tracker's list has no end")
 }

@@ -12,6 +12,10 @@ import (
 // costs no more than a check that a name still means the same.
 const maxNames = 20_000
 
+// maxShown is above every name that a tracker can show: that of a file has 200
+// bytes and a suffix of 33. What is longer is none, and not remembered.
+const maxShown = 256
+
 // names remembers which ids were shown for names last. Requests carry them, so
 // that a name which means somebody else by now is noticed.
 type names struct {
@@ -36,7 +40,7 @@ func (s *names) sawGroup(name string, id []byte) { s.saw(&s.groups, name, id) }
 func (s *names) sawUser(name string, id []byte)  { s.saw(&s.users, name, id) }
 
 func (s *names) saw(m *map[string][]byte, name string, id []byte) {
-	if name == "" || len(id) != len(protocol.GroupID{}) {
+	if name == "" || len(name) > maxShown || len(id) != len(protocol.GroupID{}) {
 		return
 	}
 	s.mu.Lock()

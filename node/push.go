@@ -133,7 +133,7 @@ func (a *account) pushed(e *pb.Event) {
 
 func (a *account) groupState(g *pb.GroupState) {
 	id, err := protocol.IDFromBytes[protocol.GroupID](g.GetGroupId())
-	if err != nil {
+	if err != nil || !a.knowGroup(id, g.GetName()) {
 		return
 	}
 	members := make([]protocol.UserID, 0, len(g.GetMembers()))
@@ -143,7 +143,6 @@ func (a *account) groupState(g *pb.GroupState) {
 		}
 	}
 	a.mu.Lock()
-	a.groups[id] = g.GetName()
 	a.told[id] = true
 	a.mu.Unlock()
 	a.node.names.sawGroup(g.GetName(), g.GetGroupId())
@@ -222,9 +221,7 @@ func (a *account) memberChanged(m *pb.MemberChange) {
 	case pb.MemberChange_KIND_ACCEPTED:
 		n.gate.Joined(group, user, stampOf(m.GetStamp()))
 		if self {
-			a.mu.Lock()
-			a.groups[group] = m.GetGroup()
-			a.mu.Unlock()
+			a.knowGroup(group, m.GetGroup())
 			e.Kind, e.Text = "accepted", "you are a member of "+e.Group+" now"
 		}
 	case pb.MemberChange_KIND_REFUSED:

@@ -194,6 +194,20 @@ func (a *account) groupName(id protocol.GroupID, otherwise string) string {
 	return otherwise
 }
 
+// maxGroups is twice what a user may join, since either side of a cut may fill it.
+const maxGroups = 2 * protocol.MaxGroupsJoined
+
+// knowGroup notes a group of the user; false for what no tracker of good faith tells.
+func (a *account) knowGroup(id protocol.GroupID, name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.groups[id]; len(name) > maxShown || !ok && len(a.groups) >= maxGroups {
+		return false
+	}
+	a.groups[id] = name
+	return true
+}
+
 // isMember reports whether a tracker has told that the group is the user's.
 func (a *account) isMember(id protocol.GroupID) bool {
 	a.mu.Lock()

@@ -195,13 +195,13 @@ func (n *Node) Files(ctx context.Context, group string) ([]File, error) {
 		return nil, err
 	}
 	files := []File{}
-	err := pages(func(cursor string) (string, error) {
+	err := pages(maxFilesListed, func(cursor string) (*pb.ListFilesResponse, int, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListFiles, &pb.ListFilesRequest{Group: n.names.group(group), Cursor: cursor})
 		n.names.sawGroup(group, res.GetGroupId())
 		for _, f := range res.GetFiles() {
 			files = append(files, fileOf(f))
 		}
-		return res.GetNext(), err
+		return res, len(res.GetFiles()), err
 	})
 	if err != nil {
 		return nil, n.names.check(err, group, "")

@@ -15,6 +15,17 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/credential"
 )
 
+// What a tracker may make the gate remember. Groups and members are twice what
+// the protocol allows, since either side of a cut may fill a group. The
+// revocations are those of some hours, from groups of the user alone.
+const (
+	maxGroups  = 2 * protocol.MaxGroupsJoined
+	maxMembers = 2 * protocol.MaxMembersPerGroup
+	maxRevoked = 20_000
+	// revokedFor is how long a ticket of a revoked session could be accepted.
+	revokedFor = protocol.TicketMaxLife + protocol.TicketGrace + protocol.CredentialSkew
+)
+
 // Grant is what a ticket proved.
 type Grant struct {
 	Group   protocol.GroupID
@@ -36,9 +47,9 @@ type Gate struct {
 	open    bool
 	network protocol.NetworkID
 	groups  map[protocol.GroupID]*group
-	revoked map[protocol.SessionID]time.Time // and when to forget it
-	lost    time.Time                        // when the last tracker went; zero while one is there
-	changed chan struct{}                    // closed and replaced at every change
+	revoked revocations
+	lost    time.Time     // when the last tracker went; zero while one is there
+	changed chan struct{} // closed and replaced at every change
 }
 
 // group is what is known of one group of the user's.
@@ -46,6 +57,22 @@ type group struct {
 	asOf    protocol.Stamp
 	members map[protocol.UserID]bool // false: known to be removed
 }
+
+// revocations remembers sessions for revokedFor at least and twice that at
+// most; the oldest ones for less, when there come very many.
+type revocations struct {
+	began         time.Time // of recent
+	recent, older map[protocol.SessionID]bool
+}
+
+func (r *revocations) add(s protocol.SessionID, now time.Time) {
+	if r.recent == nil || now.Sub(r.began) > revokedFor || len(r.recent) >= maxRevoked/2 {
+		r.began, r.older, r.recent = now, r.recent, map[protocol.SessionID]bool{}
+	}
+	r.recent[s] = true
+}
+
+func (r *revocations) has(s protocol.SessionID) bool { return r.recent[s] || r.older[s] }
 
 // New returns a gate that believes tickets signed by trusted peers. trusted
 // must be safe for concurrent use. grace is how long tickets that were valid
@@ -78,18 +105,23 @@ func (g *Gate) Shut() {
 func (g *Gate) reset() {
 	g.open = false
 	g.groups = map[protocol.GroupID]*group{}
-	g.revoked = map[protocol.SessionID]time.Time{}
+	g.revoked = revocations{}
 	g.lost = time.Time{}
 }
 
-// SetMembers replaces what is known of a group by a tracker's list.
+// SetMembers replaces what is known of a group by a tracker's list. Groups and
+// members above what a network can have are left out: nobody of them is served.
 func (g *Gate) SetMembers(id protocol.GroupID, asOf protocol.Stamp, members []protocol.UserID) {
+	members = members[:min(len(members), maxMembers)]
 	known := make(map[protocol.UserID]bool, len(members))
 	for _, u := range members {
 		known[u] = true
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.groups[id] == nil && len(g.groups) >= maxGroups {
+		return
+	}
 	g.groups[id] = &group{asOf: asOf, members: known}
 	g.notify()
 }
@@ -109,7 +141,7 @@ func (g *Gate) Synced(groups []protocol.GroupID, revoked []protocol.SessionID, n
 		}
 	}
 	for _, s := range revoked {
-		g.revoke(s, now)
+		g.revoked.add(s, now)
 	}
 	g.lost = time.Time{}
 	g.notify()
@@ -133,11 +165,28 @@ func (g *Gate) change(id protocol.GroupID, u protocol.UserID, at protocol.Stamp,
 	if !ok {
 		return
 	}
-	known.members[u] = member
+	known.set(u, member)
 	if at.After(known.asOf) {
 		known.asOf = at
 	}
 	g.notify()
+}
+
+// set notes whether u is a member. In a group that is full the newcomer takes
+// the place of somebody known to be gone, or is not noted.
+func (k *group) set(u protocol.UserID, member bool) {
+	if _, ok := k.members[u]; !ok && len(k.members) >= maxMembers {
+		for other, isMember := range k.members {
+			if !isMember {
+				delete(k.members, other)
+				break
+			}
+		}
+		if len(k.members) >= maxMembers {
+			return
+		}
+	}
+	k.members[u] = member
 }
 
 // Forget drops a group: the user is no member any more, or serves nothing in it.
@@ -152,19 +201,8 @@ func (g *Gate) Forget(id protocol.GroupID) {
 func (g *Gate) Revoke(s protocol.SessionID, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.revoke(s, now)
+	g.revoked.add(s, now)
 	g.notify()
-}
-
-// revoke keeps the session for as long as a ticket naming it could be
-// accepted, and drops those for which that time is over.
-func (g *Gate) revoke(s protocol.SessionID, now time.Time) {
-	for id, until := range g.revoked {
-		if now.After(until) {
-			delete(g.revoked, id)
-		}
-	}
-	g.revoked[s] = now.Add(protocol.TicketMaxLife + protocol.TicketGrace + protocol.CredentialSkew)
 }
 
 // Lost tells that no tracker is connected any more. Until Synced, tickets that
@@ -238,7 +276,7 @@ const (
 // expiry to somebody who is not a member. mu is held.
 func (g *Gate) judge(grant Grant, now time.Time) (verdict, time.Time) {
 	known, ok := g.groups[grant.Group]
-	if _, dead := g.revoked[grant.Session]; !g.open || !ok || dead {
+	if !g.open || !ok || g.revoked.has(grant.Session) {
 		return no, time.Time{}
 	}
 	graced := g.grace > 0 && !g.lost.IsZero()

@@ -268,3 +268,60 @@ func TestWaitsForWordOfANewMember(t *testing.T) {
 		w.want(err, protocol.ErrNotMember)
 	})
 }
+
+// A tracker can make the gate remember so much and no more, and what it tells
+// beyond opens it to nobody.
+func TestWhatATrackerTellsIsBounded(t *testing.T) {
+	w := newWorld(t)
+	id := func(kind byte, i int) [16]byte { return [16]byte{kind, byte(i), byte(i >> 8), byte(i >> 16)} }
+	for i := range 2 * protocol.MaxGroupsJoined {
+		w.gate.SetMembers(id('g', i), w.stamp(0), []protocol.UserID{w.ann, w.bob})
+	}
+	var crowd []protocol.UserID
+	for i := range 3 * protocol.MaxMembersPerGroup {
+		crowd = append(crowd, id('u', i))
+	}
+	w.gate.SetMembers(w.group, w.stamp(0), append(crowd, w.bob))
+	for _, u := range crowd {
+		w.gate.Joined(w.group, u, w.stamp(0))
+	}
+	groups, members, _ := w.gate.Sizes(w.group)
+	if groups != 2*protocol.MaxGroupsJoined || members != 2*protocol.MaxMembersPerGroup {
+		t.Errorf("%d groups, %d members of one", groups, members)
+	}
+	_, err := w.admit(w.ticket(-1))
+	w.want(err, protocol.ErrNotMember)
+	_, err = w.admit(w.ticket(1, func(t *credential.Ticket) { t.Group = id('g', 2*protocol.MaxGroupsJoined-1) }))
+	w.want(err, protocol.ErrNotMember)
+
+	// Whoever is known to be gone makes room.
+	w.gate.Left(w.group, crowd[0], w.stamp(0))
+	w.gate.Joined(w.group, w.bob, w.stamp(0))
+	_, err = w.admit(w.ticket(1))
+	w.want(err, nil)
+
+	for i := range 50_000 {
+		w.gate.Revoke(id('s', i), w.now)
+	}
+	w.gate.Synced([]protocol.GroupID{w.group}, []protocol.SessionID{w.session}, w.now)
+	for i := range 9_000 {
+		w.gate.Revoke(id('t', i), w.now)
+	}
+	if _, _, revoked := w.gate.Sizes(w.group); revoked > 20_000 {
+		t.Errorf("%d revocations are remembered", revoked)
+	}
+	_, err = w.admit(w.ticket(1))
+	w.want(err, protocol.ErrNotMember)
+}
+
+// A revocation is not forgotten while a ticket could be accepted, however long
+// after others it came.
+func TestRevocationsLast(t *testing.T) {
+	w := newWorld(t)
+	w.gate.Revoke(protocol.SessionID{1}, w.now)
+	w.gate.Revoke(w.session, w.now.Add(5*time.Hour))
+	w.gate.Revoke(protocol.SessionID{2}, w.now.Add(9*time.Hour))
+	w.now = w.now.Add(10 * time.Hour)
+	_, err := w.admit(w.ticket(10*60*60 - 60))
+	w.want(err, protocol.ErrNotMember)
+}
