@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
@@ -89,5 +90,21 @@ func TestGroupsAndNamesAreBounded(t *testing.T) {
 	n.sawUser("ada", make([]byte, 16))
 	if len(n.users) != 1 || n.user("ada").GetId() == nil {
 		t.Errorf("%d users are remembered", len(n.users))
+	}
+}
+
+// That another client uses the key of this one is told, once.
+func TestTwinIsToldOf(t *testing.T) {
+	var told []string
+	n, err := New(WithDataDir(t.TempDir()), WithTrackers("127.0.0.1:9"), WithListen("127.0.0.1:0"), WithLog(func(e Event) { told = append(told, e.Text) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	for _, code := range []protocol.Code{protocol.CodeBusy, protocol.CodeLocked, protocol.CodeLocked} {
+		n.signal(trackers.Detached{Err: protocol.Errorf(code, "why")})
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "another client with the key of this one") {
+		t.Errorf("told %q", told)
 	}
 }

@@ -48,6 +48,7 @@ type Node struct {
 	events   bus
 	names    names
 	online   atomic.Bool // a tracker holds the lease of this client
+	twin     bool        // a client with the same key has been told of; signal's alone
 
 	ctx    context.Context //nolint:containedctx // the lifetime of the node: ends with Close
 	cancel context.CancelCauseFunc

@@ -23,6 +23,10 @@ func (n *Node) signal(s trackers.Signal) {
 	case trackers.Detached:
 		n.online.Store(false)
 		n.gate.Lost(n.trackers.Now())
+		if protocol.CodeOf(s.Err) == protocol.CodeLocked && !n.twin {
+			n.twin = true
+			n.tell(Event{Kind: "tracker", Text: "another client with the key of this one is online, so neither can stay connected: if the data folder was copied, end that client or give it a folder of its own"})
+		}
 	case trackers.Lost:
 		n.gate.Lost(n.trackers.Now())
 		n.tell(Event{Kind: "tracker_lost", Text: s.Err.Error()})

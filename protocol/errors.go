@@ -40,7 +40,7 @@ const (
 	CodeSourceChanged Code = "E_SOURCE_CHANGED" // the shared file changed on disk
 	CodeState         Code = "E_STATE"          // own records damaged
 	CodePerm          Code = "E_PERM"           // a private file that others can read
-	CodeLocked        Code = "E_LOCKED"         // another process uses the folder
+	CodeLocked        Code = "E_LOCKED"         // another process uses the folder or, told by a tracker, the key
 	CodeNotRegular    Code = "E_NOT_REGULAR"    // folder, FIFO or device
 	CodeUsage         Code = "E_USAGE"          // wrong arguments
 	CodeInternal      Code = "E_INTERNAL"       // unforeseen

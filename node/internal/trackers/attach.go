@@ -17,6 +17,16 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
+const (
+	// briefStream is what a push stream lasts at least at a tracker that works.
+	// After one that did not another is opened at once, after more of them there
+	// is a pause, that doubles from retryPace up to briefPause: less than
+	// briefStream, so that two clients with one key, who end each other's
+	// streams, go on being seen for what they are.
+	briefStream = 5 * time.Second
+	briefPause  = 4 * time.Second
+)
+
 // errReplaced ends the push stream of a session that is not in use any more.
 var errReplaced = errors.New("the session has changed")
 
@@ -29,6 +39,7 @@ func (c *Client) manage() {
 	moved, stop := c.watchAddrs()
 	defer stop()
 	lost := false
+	brief := 0 // streams in a row that did not last
 	for c.ctx.Err() == nil {
 		c.deliver()
 		s := c.currentSession()
@@ -42,17 +53,26 @@ func (c *Client) manage() {
 		}
 		q := &queue{todo: c.known.candidates(nil, c.cfg.Now()), patient: true}
 		held := false
+		began := time.Now()
 		for !held && c.currentSession() == s {
 			t := c.ready(c.ctx, q)
 			if t == nil {
 				break
 			}
 			var err error
+			began = time.Now()
 			held, err = c.attach(t, s, moved)
 			if held {
 				lost = false
 			}
 			q.fail(t, err)
+		}
+		if held && time.Since(began) < briefStream {
+			if brief++; brief > 1 && c.currentSession() == s {
+				c.pause(min(retryPace<<(brief-2), briefPause))
+			}
+		} else {
+			brief = 0
 		}
 		if held || c.ctx.Err() != nil || c.currentSession() != s {
 			continue

@@ -185,6 +185,32 @@ func TestPushStream(t *testing.T) {
 	}
 }
 
+// A tracker that takes the lease and ends the stream soon is not attached to
+// again and again without a pause; the first time may have been a restart.
+func TestStreamsThatDoNotLast(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, nil)
+	f.ends = protocol.Errorf(protocol.CodeLocked, "another one has taken over")
+	u := newUser(t, nil, f.entry(1))
+	if err := u.SetSession(sealed(t, f.key, u.host.ID(), time.Now()), network); err != nil {
+		t.Fatal(err)
+	}
+	u.Run()
+	if err := await[trackers.Detached](t, u).Err; protocol.CodeOf(err) != protocol.CodeLocked {
+		t.Errorf("detached with %v", err)
+	}
+	var opened []time.Time
+	eventually(t, "three streams", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		opened = f.opened
+		return len(opened) >= 3
+	})
+	if pause := opened[2].Sub(opened[1]); pause < 900*time.Millisecond {
+		t.Errorf("the third stream came %v after the second", pause)
+	}
+}
+
 func TestRefusedOffersAreTold(t *testing.T) {
 	t.Parallel()
 	a := newFake(t, nil)

@@ -66,7 +66,9 @@ type fake struct {
 	stamps   []string
 	fail     error // of CreateGroup
 	notReady bool
-	silent   bool // no keep-alives
+	silent   bool        // no keep-alives
+	ends     error       // of every push stream, at once
+	opened   []time.Time // push streams
 	roster   []*pb.TrackerInfo
 	skew     time.Duration
 	offers   map[string]bool // file: complete
@@ -226,6 +228,13 @@ func (f *fake) Attach(ctx context.Context, _ *connect.Request[pb.AttachRequest],
 	}
 	if f.attached != nil {
 		f.attached <- f
+	}
+	f.mu.Lock()
+	f.opened = append(f.opened, time.Now())
+	ends := f.ends
+	f.mu.Unlock()
+	if ends != nil {
+		return failed(ends)
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -145,7 +145,7 @@ func TestOnlyTheNewestStreamLives(t *testing.T) {
 	ada := w.user("ada")
 	first := ada.Attach()
 	second := ada.Attach()
-	wantCode(t, "the first stream", first.Err(), protocol.CodeBusy)
+	wantCode(t, "the first stream", first.Err(), protocol.CodeLocked)
 	ada.CreateGroup("g")
 	second.Expect("of the group", func(e *pb.Event) bool { return e.GetGroupState() != nil })
 }

@@ -101,7 +101,8 @@ func newHub(s *Server) *hub {
 }
 
 // add registers a stream. The one that the same client had is ended: it is of
-// a connection that the client has given up. E_BUSY if there are too many.
+// a connection that the client has given up, or of a client with a copy of its
+// key. E_BUSY if there are too many.
 func (h *hub) add(c *call) (*attached, error) {
 	a := &attached{
 		remote: c.remote, user: c.user.ID, session: c.session, name: c.user.Name,
@@ -121,7 +122,7 @@ func (h *hub) add(c *call) (*attached, error) {
 	h.byUser[a.user][a] = struct{}{}
 	h.mu.Unlock()
 	if older != nil {
-		older.end(again("another stream of events of this client has taken over"))
+		older.end(protocol.Errorf(protocol.CodeLocked, "another stream of events with the key of this client has taken over"))
 	}
 	return a, nil
 }
