@@ -74,7 +74,7 @@ func (d *Download) repair(bad int) {
 	r := d.record()
 	r.State, r.Path = recActive, ""
 	r.Repairs++
-	err := d.whenRoom(a.ctx, func() error {
+	err := d.insist(a.ctx, func() error {
 		_, err := a.startDownload(a.ctx, r)
 		return err
 	})

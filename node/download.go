@@ -38,6 +38,7 @@ type Download struct {
 	revoked error                   // why it must not run (any more)
 	// cancelled is set when the user wants it to end and be forgotten.
 	cancelled bool
+	begun     bool               // it had a partial file before: see local
 	part      *filestore.Partial // while it grows
 	swarm     *swarm.Swarm
 	latest    swarm.Progress
@@ -92,7 +93,7 @@ type PeerShare struct {
 
 func newDownload(a *account, r records.Download) *Download {
 	d := &Download{
-		account: a, key: fileKey{r.Group, r.File}, rec: r,
+		account: a, key: fileKey{r.Group, r.File}, rec: r, begun: r.Repairs > 0,
 		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
 	}
 	switch r.State {

@@ -57,6 +57,7 @@ func (d *Download) fill(ctx context.Context, part finisher, fetch func() error) 
 		var missing []int
 		if err = fetch(); err == nil {
 			path, stamp, missing, err = part.Finish(ctx)
+			err = d.finishing(err)
 		}
 		switch {
 		case errors.Is(err, errLost), err == nil && len(missing) > 0:

@@ -82,7 +82,9 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 		return nil, err
 	}
 	for _, r := range downloads {
-		a.downloads[fileKey{r.Group, r.File}] = newDownload(a, r)
+		d := newDownload(a, r)
+		d.begun = true
+		a.downloads[d.key] = d
 	}
 	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
 	return a, nil

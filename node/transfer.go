@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// diskPace is how often a full disk is looked at again.
-	diskPace = 5 * time.Second
 	// registerWait is how long a finished download waits for a tracker to know
 	// the new share; after that it is told when one is there.
 	registerWait = 3 * time.Second
@@ -140,8 +138,29 @@ func (d *Download) revoke(why error) {
 	}
 }
 
-// transfer fetches the file, puts it in its place and makes it a share.
+// transfer fetches the file, puts it in its place and makes it a share, and
+// waits for what may pass.
 func (d *Download) transfer(ctx context.Context) error {
+	for faults := 0; ; {
+		err := d.attempt(ctx)
+		p, ok := errors.AsType[*passingError](err)
+		if !ok {
+			return err
+		}
+		if p.counts {
+			if faults++; faults > maxLosses {
+				return p.error
+			}
+		}
+		d.account.node.trackers.Withdraw(d.key.group, d.key.file)
+		if err := d.pause(ctx, p.error); err != nil {
+			return err
+		}
+	}
+}
+
+// attempt is transfer without waiting. Errors that may pass are passingErrors.
+func (d *Download) attempt(ctx context.Context) error {
 	n := d.account.node
 	part, err := d.open(ctx)
 	if err != nil {
@@ -163,51 +182,23 @@ func (d *Download) transfer(ctx context.Context) error {
 	return d.complete(ctx, path, stamp, part.Manifest())
 }
 
-// open opens the partial file; a full disk is waited for. A file that was
-// finished and found spoiled becomes a partial one again first.
+// open opens the partial file. A file that was finished and found spoiled
+// becomes a partial one again first.
 func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
 	n, r := d.account.node, d.record()
 	m, err := d.account.manifest(ctx, d.key)
 	if err != nil {
-		return nil, err
+		return nil, unasked(err)
 	}
 	if err := d.takeBack(); err != nil {
-		return nil, err
+		return nil, d.local(err)
 	}
-	for {
-		part, err := filestore.OpenPartial(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File))
-		if protocol.CodeOf(err) != protocol.CodeDiskFull {
-			return part, err
-		}
-		if err := d.pause(ctx, err); err != nil {
-			return nil, err
-		}
+	part, err := filestore.OpenPartial(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File))
+	if err != nil {
+		return nil, d.local(err)
 	}
-}
-
-// pause waits until the disk is worth another look.
-func (d *Download) pause(ctx context.Context, why error) error {
-	d.change(func() { d.waits = why })
-	defer d.change(func() { d.waits = nil })
-	select {
-	case <-time.After(diskPace):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// whenRoom does what may find the disk full, again and again until it has room.
-func (d *Download) whenRoom(ctx context.Context, f func() error) error {
-	for {
-		err := f()
-		if protocol.CodeOf(err) != protocol.CodeDiskFull {
-			return err
-		}
-		if err := d.pause(ctx, err); err != nil {
-			return err
-		}
-	}
+	d.change(func() { d.begun = true })
+	return part, nil
 }
 
 // fetch runs a swarm until the file has all pieces. If the disk loses some that
@@ -304,7 +295,7 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 		User: r.User, Group: r.Group, GroupNm: r.GroupNm, File: r.File, Name: r.Name, Path: path,
 		Stamp: stamp, SHA1: m.SHA1, Size: m.Size, Since: n.cfg.now(),
 	}
-	if err := d.whenRoom(ctx, func() error { return n.records.PutShare(share) }); err != nil {
+	if err := d.insist(ctx, func() error { return n.records.PutShare(share) }); err != nil {
 		return err
 	}
 	s := newShare(a, share)
@@ -321,5 +312,5 @@ func (d *Download) complete(ctx context.Context, path string, stamp filestore.St
 		log.Infow("the new share is not announced yet", "file", d.key.file, "err", err)
 	}
 	d.change(func() { d.rec.State, d.rec.Path, d.rec.Unchecked = recComplete, path, stamp })
-	return d.whenRoom(ctx, d.save)
+	return d.insist(ctx, d.save)
 }
