@@ -227,13 +227,13 @@ func (a *account) manifest(ctx context.Context, k fileKey) (*protocol.Manifest, 
 	var encoded []byte
 	err := n.trackers.Do(ctx, func(ctx context.Context, service rpc) (err error) {
 		encoded, err = getManifest(ctx, service, k)
+		if err == nil && protocol.ManifestID(encoded) != k.file { // others have the right one
+			err = protocol.Errorf(protocol.CodeNoTracker, "it sent the description of another file")
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if protocol.ManifestID(encoded) != k.file {
-		return nil, protocol.Errorf(protocol.CodeBadManifest, "the tracker sent the description of another file")
 	}
 	m, err := protocol.DecodeManifest(encoded)
 	if err != nil {
