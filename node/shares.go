@@ -36,8 +36,8 @@ func sameFileName(a, b string) bool {
 	return a == b || errors.Join(err1, err2) == nil && x == y
 }
 
-// stopShare ends a share here, then at the trackers. While none is reachable
-// that succeeds too: they are told later.
+// stopShare ends a share here, then at the trackers. While none is reachable,
+// or wants to hear of it, that succeeds too: they are told later.
 func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	n, k := a.node, s.key
 	if err := n.records.StopShare(records.Stop{User: a.user, Group: k.group, File: k.file}); err != nil {
@@ -53,8 +53,9 @@ func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	switch {
 	case err == nil:
 		return n.stored(res.GetStored(), res.GetAlready()), nil
-	case protocol.CodeOf(err).ElsewhereHelps() || ctx.Err() != nil:
+	case protocol.CodeOf(err).LaterHelps(), ctx.Err() != nil:
 		log.Infow("trackers will be told later that a share ended", "file", k.file, "err", err)
+		nudge(a.stopped)
 		return Stored{}, nil //nolint:nilerr // it has ended, and trackers will hear of it
 	default:
 		return Stored{}, err

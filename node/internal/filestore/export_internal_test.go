@@ -16,7 +16,9 @@ type Faults struct {
 	NoSync      bool         // for tests in which nothing but a process dies
 	FreeSpace   func() (uint64, error)
 	Preallocate func(f *os.File) error
-	Link        func() error
+	Link        func() error // in place of a link
+	BeforeLink  func() error // before one; no link if it returns an error
+	SyncFolder  func() error // in place of a sync of the folder
 }
 
 // OpenFaulty is OpenPartial on a disk with faults.
@@ -34,6 +36,18 @@ func OpenFaulty(ctx context.Context, t Target, m *protocol.Manifest, j Journal, 
 	}
 	if faults.Link != nil {
 		e.link = func(*os.Root, string, string) error { return faults.Link() }
+	}
+	if faults.BeforeLink != nil {
+		link := e.link
+		e.link = func(root *os.Root, oldname, newname string) error {
+			if err := faults.BeforeLink(); err != nil {
+				return err
+			}
+			return link(root, oldname, newname)
+		}
+	}
+	if faults.SyncFolder != nil {
+		e.syncFolder = func(*os.Root) error { return faults.SyncFolder() }
 	}
 	return openPartial(ctx, t, m, j, e)
 }

@@ -6,11 +6,14 @@ import "sync"
 // of each that is added. Safe for concurrent use.
 type ledger struct {
 	pieces int
+	limit  int // of volatile
 
 	mu       sync.Mutex
+	moved    *sync.Cond // volatile or fault changed
 	have     bitfield
 	count    int   // of have
 	unsynced int   // waiting for take
+	volatile int   // those and more: from reserve until durable
 	fault    error // of the last attempt to make them durable
 	watchers map[*watcher]struct{}
 }
@@ -21,8 +24,49 @@ type watcher struct {
 	calls sync.WaitGroup
 }
 
-func newLedger(pieces int) *ledger {
-	return &ledger{pieces: pieces, have: newBitfield(pieces), watchers: map[*watcher]struct{}{}}
+// newLedger lets limit pieces be written and not durable.
+func newLedger(pieces, limit int) *ledger {
+	l := &ledger{pieces: pieces, limit: limit, have: newBitfield(pieces), watchers: map[*watcher]struct{}{}}
+	l.moved = sync.NewCond(&l.mu)
+	return l
+}
+
+// hold marks pieces that were there before the first add.
+func (l *ledger) hold(pieces bitfield) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.pieces {
+		if pieces.has(i) && !l.have.has(i) {
+			l.have.set(i)
+			l.count++
+		}
+	}
+}
+
+// reserve waits until one piece more may be written; add or unreserve must
+// follow. It returns why pieces cannot be made durable, while they cannot.
+func (l *ledger) reserve() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.fault == nil && l.volatile >= l.limit {
+		l.moved.Wait()
+	}
+	if l.fault == nil {
+		l.volatile++
+	}
+	return l.fault
+}
+
+// unreserve is for a piece that was not written.
+func (l *ledger) unreserve() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unreserveLocked(1)
+}
+
+func (l *ledger) unreserveLocked(pieces int) {
+	l.volatile -= pieces
+	l.moved.Broadcast()
 }
 
 // add marks a piece and tells the watchers, outside of the lock. It returns
@@ -31,6 +75,7 @@ func (l *ledger) add(i int) (unsynced int) {
 	l.mu.Lock()
 	if l.have.has(i) {
 		defer l.mu.Unlock()
+		l.unreserveLocked(1)
 		return l.unsynced
 	}
 	l.have.set(i)
@@ -128,14 +173,10 @@ func (l *ledger) take() (have bitfield, waiting int) {
 func (l *ledger) settle(waiting int, fault error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fault = fault; fault != nil {
+	l.fault = fault
+	if fault != nil {
 		l.unsynced += waiting
+		waiting = 0
 	}
-}
-
-// standing returns why pieces cannot be made durable, nil while they can.
-func (l *ledger) standing() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fault
+	l.unreserveLocked(waiting)
 }

@@ -54,7 +54,7 @@ func openPartial(ctx context.Context, t Target, m *protocol.Manifest, j Journal,
 	}
 	p := &Partial{
 		target: t, manifest: m, env: e, root: root,
-		pieces:    newLedger(len(m.Pieces)),
+		pieces:    newLedger(len(m.Pieces), int(max(2, volatileBytes/m.PieceLength))),
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),
 		room:      room{dir: t.Dir, margin: max(spaceMargin, m.Size/100), free: e.freeSpace},
@@ -154,7 +154,7 @@ func (o *opener) adopt(ctx context.Context, part, final os.FileInfo) (done bool,
 		return false, exists
 	}
 	o.saved = good
-	o.have(good)
+	o.pieces.hold(good)
 	o.placed = true
 	return true, nil
 }
@@ -227,8 +227,8 @@ func (o *opener) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.have(trusted)
-	o.have(good)
+	o.pieces.hold(trusted)
+	o.pieces.hold(good)
 	return nil
 }
 
@@ -293,11 +293,3 @@ func (o *opener) allocate(ctx context.Context, allocated int64) error {
 }
 
 func (o *opener) use(f *os.File) { o.file, o.data = f, o.env.storage(f) }
-
-func (o *opener) have(pieces bitfield) {
-	for i := range o.manifest.Pieces {
-		if pieces.has(i) {
-			o.pieces.add(i)
-		}
-	}
-}

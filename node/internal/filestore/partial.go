@@ -55,7 +55,8 @@ func (p *Partial) enter() error {
 func (p *Partial) leave() { p.users.Done() }
 
 // WritePiece checks both hashes and, if good, writes the piece; then it may be
-// served. It is journaled after the next sync (16 MiB or 2 s). The error is
+// served. It is journaled after the next sync (8 MiB or 2 s); while 16 MiB wait
+// for that, WritePiece waits too. The error is
 // a local fault (E_DISK_FULL, E_STATE, ...), says nothing about the peer and
 // leaves the piece missing. A good piece that is there already is not written.
 func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
@@ -75,13 +76,15 @@ func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
 	if p.pieces.has(i) {
 		return Good, nil
 	}
-	if err := p.pieces.standing(); err != nil {
+	if err := p.pieces.reserve(); err != nil {
 		return 0, err
 	}
-	if err := p.room.take(int64(len(data))); err != nil {
-		return 0, LocalFault(err, "writing", p.partPath())
+	err := p.room.take(int64(len(data)))
+	if err == nil {
+		_, err = p.data.WriteAt(data, p.manifest.PieceOffset(i))
 	}
-	if _, err := p.data.WriteAt(data, p.manifest.PieceOffset(i)); err != nil {
+	if err != nil {
+		p.pieces.unreserve()
 		return 0, LocalFault(err, "writing", p.partPath())
 	}
 	p.sync.poke(p.pieces.add(i))

@@ -8,9 +8,14 @@ import (
 )
 
 const (
-	// syncBytes is how much is written between two syncs: what a loss of power
-	// may cost. 32 pieces of the default length.
-	syncBytes = 16 << 20
+	// syncBytes is how much is written before a sync begins: 16 pieces of the
+	// default length.
+	syncBytes = 8 << 20
+	// volatileBytes is how much may be written and not durable: what a loss of
+	// power may cost. While one half of it is synced the other is written; on a
+	// disk that is slower than the network the network waits. It is two pieces
+	// where pieces are that large.
+	volatileBytes = 16 << 20
 	// syncPace is how long a piece waits for others before it is synced, and how
 	// long a failed sync waits before it is tried again.
 	syncPace = 2 * time.Second
@@ -112,7 +117,7 @@ func (s *syncer) write() error {
 	}
 	have, waiting := s.part.pieces.take()
 	if s.saved != nil && have.equal(s.saved) {
-		s.part.pieces.settle(0, nil)
+		s.part.pieces.settle(waiting, nil)
 		return nil
 	}
 	err := s.part.data.Sync()
