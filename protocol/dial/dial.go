@@ -27,10 +27,11 @@ type Options struct {
 }
 
 // Connect makes a connection unless there is one: over TCP, then over other
-// transports if TCP leads nowhere. A refusal over TCP ends it, and so does
-// somebody else's id (sec.ErrPeerIDMismatch): a dial over all at once would
-// hide either until QUIC has given up waiting for an answer. Addresses known
-// for the peer before are forgotten.
+// transports if TCP leads nowhere. Where each address over TCP refuses or is
+// somebody else's (sec.ErrPeerIDMismatch), that ends it: a dial over all at
+// once would hide either until QUIC has given up waiting for an answer. One of
+// several says nothing: a private address of the peer may be another machine
+// here, or this one. Addresses known for the peer before are forgotten.
 func Connect(ctx context.Context, h host.Host, id peer.ID, addrs []ma.Multiaddr, o Options) error {
 	if h.Network().Connectedness(id) == network.Connected {
 		return nil
@@ -52,11 +53,27 @@ func Connect(ctx context.Context, h host.Host, id peer.ID, addrs []ma.Multiaddr,
 		return one(o.Other, others)
 	}
 	err := one(o.TCP, tcp)
-	_, mismatch := errors.AsType[sec.ErrPeerIDMismatch](err)
-	if err == nil || mismatch || len(others) == 0 || errors.Is(err, syscall.ECONNREFUSED) || ctx.Err() != nil {
+	if err == nil || len(others) == 0 || nobody(err) || ctx.Err() != nil {
 		return err
 	}
 	return one(o.Other, others)
+}
+
+// nobody reports whether a dial failed because the peer is at none of the
+// addresses, as far as can be known.
+func nobody(err error) bool {
+	dial, ok := errors.AsType[*swarm.DialError](err)
+	if !ok || len(dial.DialErrors) == 0 || dial.Skipped > 0 {
+		return false
+	}
+	for i := range dial.DialErrors {
+		cause := dial.DialErrors[i].Cause
+		_, mismatch := errors.AsType[sec.ErrPeerIDMismatch](cause)
+		if !mismatch && !errors.Is(cause, syscall.ECONNREFUSED) && !errors.Is(cause, swarm.ErrDialToSelf) {
+			return false
+		}
+	}
+	return true
 }
 
 func split(addrs []ma.Multiaddr) (tcp, others []ma.Multiaddr) {

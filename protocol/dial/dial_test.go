@@ -2,6 +2,8 @@ package dial_test
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -46,15 +48,42 @@ func TestConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := addr(t, "/ip4/127.0.0.1/udp/9/quic-v1")
+	// A firewall ends what it does not like.
+	wall, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wall.Close()
+	go func() {
+		for {
+			c, err := wall.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	walled := addr(t, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", wall.Addr().(*net.TCPAddr).Port))
 
 	began := time.Now()
-	err := dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{refused, silent}, options)
+	err = dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{refused, silent}, options)
 	if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(began) > options.Other {
 		t.Errorf("refused: %v after %v", err, time.Since(began))
 	}
 	err = dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{b.Addrs()[0], silent}, options)
 	if m, ok := errors.AsType[sec.ErrPeerIDMismatch](err); !ok || m.Actual != b.ID() {
 		t.Errorf("somebody else: %v", err)
+	}
+	began = time.Now()
+	err = dial.Connect(t.Context(), a, gone.ID(), []ma.Multiaddr{b.Addrs()[0], refused, silent}, options)
+	if m, ok := errors.AsType[sec.ErrPeerIDMismatch](err); !ok || m.Actual != b.ID() || time.Since(began) > options.Other {
+		t.Errorf("somebody else and a refusal: %v after %v", err, time.Since(began))
+	}
+	for _, other := range []ma.Multiaddr{refused, b.Addrs()[0]} {
+		q := newHost(t, "/ip4/127.0.0.1/udp/0/quic-v1")
+		if err := dial.Connect(t.Context(), a, q.ID(), append(q.Addrs(), other, walled), options); err != nil {
+			t.Errorf("over QUIC, nobody of several at %v: %v", other, err)
+		}
 	}
 	if err := dial.Connect(t.Context(), a, c.ID(), append(c.Addrs(), silent), options); err != nil {
 		t.Errorf("over TCP: %v", err)
@@ -65,7 +94,7 @@ func TestConnect(t *testing.T) {
 	if err := dial.Connect(t.Context(), a, quic.ID(), quic.Addrs(), options); err != nil {
 		t.Errorf("over QUIC: %v", err)
 	}
-	if known := a.Peerstore().Addrs(gone.ID()); len(known) != 2 {
+	if known := a.Peerstore().Addrs(gone.ID()); len(known) != 3 {
 		t.Errorf("kept %v", known)
 	}
 }
