@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -98,22 +97,43 @@ func runClient(c *cli.Context, std streams) error {
 		return err
 	}
 	defer log.Close()
-	asking := new(atomic.Bool)
-	n, err := node.New(r.options(log, asking)...)
+	asking, stopAsking := context.WithCancel(ctx)
+	defer stopAsking()
+	n, err := node.New(r.options(asking, log)...)
 	if err != nil {
 		return err
 	}
 	if r.interactive {
-		// Later the terminal is the line editor's.
-		asking.Store(true)
-		n.ConfirmTrackers(ctx)
-		asking.Store(false)
+		err = confirmTrackers(asking, n, interrupts, stopAsking)
 	}
-	err = r.commandsOver(ctx, shell.ForNode(n), interrupts)
+	if err == nil {
+		err = r.commandsOver(ctx, shell.ForNode(n), interrupts)
+	}
 	if closeErr := n.Close(); closeErr != nil && err == nil {
 		err = fmt.Errorf("close: %w", closeErr)
 	}
 	return err
+}
+
+// confirmTrackers has the user decide about trackers that are not known yet.
+// Questions end with the context, which stop ends: later the terminal is the
+// line editor's. An interrupt ends the program: there is no command under way
+// that it could be for.
+func confirmTrackers(ctx context.Context, n *node.Node, interrupts <-chan os.Signal, stop func()) error {
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.ConfirmTrackers(ctx)
+	}()
+	select {
+	case <-done:
+		return ctx.Err()
+	case <-interrupts:
+	}
+	stop()
+	<-done
+	return context.Canceled
 }
 
 func parseClient(c *cli.Context, std streams) (clientRun, error) {
@@ -200,9 +220,9 @@ func defaultData(port uint16) (string, error) {
 	return filepath.Join(state, "p2pshare", name), nil
 }
 
-// options turns flags into those of the node. asking is set while a question
-// may be put to the terminal.
-func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
+// options turns flags into those of the node. A question may be put to the
+// terminal until asking ends.
+func (r clientRun) options(asking context.Context, log *logFile) []node.Option {
 	opts := []node.Option{
 		node.WithDataDir(r.data),
 		node.WithTrackerFile(r.list),
@@ -231,10 +251,7 @@ func (r clientRun) options(log *logFile, asking *atomic.Bool) []node.Option {
 		}))
 	case r.interactive:
 		opts = append(opts, node.WithConfirm(func(address, id string) bool {
-			if !asking.Load() {
-				return false
-			}
-			return askYes(r.std.in, r.std.err, fmt.Sprintf("The tracker %s has the id %s.\nTrust it from now on?", protocol.Printable(address), protocol.Printable(id)))
+			return askYes(asking, r.std.in, r.std.err, fmt.Sprintf("The tracker %s has the id %s.\nTrust it from now on?", protocol.Printable(address), protocol.Printable(id)))
 		}))
 	}
 	return opts

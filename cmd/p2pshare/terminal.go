@@ -28,10 +28,28 @@ func askSecret(in *os.File, out io.Writer) func(context.Context, string) (string
 	}
 }
 
-// askYes asks a question on the terminal; anything but y or yes is no. It reads
-// a byte at a time, so that what is typed behind the line is left for others.
-func askYes(in io.Reader, out io.Writer, question string) bool {
+// askYes asks a question on the terminal; anything but y or yes is no, and so
+// is the end of the context. Then the read that waits for the answer is left to
+// the end of the process.
+func askYes(ctx context.Context, in io.Reader, out io.Writer, question string) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	fmt.Fprintf(out, "%s [y/N] ", question)
+	line := make(chan string, 1)
+	go func() { line <- readAnswer(in) }()
+	select {
+	case answer := <-line:
+		return answer == "y" || answer == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(out)
+		return false
+	}
+}
+
+// readAnswer reads a short line, a byte at a time, so that what is typed behind
+// it is left for others.
+func readAnswer(in io.Reader) string {
 	var answer strings.Builder
 	one := make([]byte, 1)
 	for answer.Len() < 100 {
@@ -44,10 +62,5 @@ func askYes(in io.Reader, out io.Writer, question string) bool {
 			break
 		}
 	}
-	switch strings.ToLower(strings.TrimSpace(answer.String())) {
-	case "y", "yes":
-		return true
-	default:
-		return false
-	}
+	return strings.ToLower(strings.TrimSpace(answer.String()))
 }
