@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
 )
 
@@ -99,6 +101,33 @@ func TestLogin(t *testing.T) {
 	if unknown == nil || wrong == nil || unknown.Error() != wrong.Error() {
 		t.Errorf("unknown user %q and wrong password %q differ", unknown, wrong)
 	}
+}
+
+// A stranger learns from no answer to a login whether there is such an account.
+func TestLoginTellsStrangersNothing(t *testing.T) {
+	w := newWorld(t, options{limits: map[string]string{auth.LimitFailures: "1/h,3"}})
+	ada, eve := w.user("ada"), w.user("eve")
+	login := func(name string, id []byte, password string) error {
+		c := w.client()
+		_, err := tt.Do(c, c.At().Login, &pb.LoginRequest{Name: name, UserId: id, Password: password})
+		return err
+	}
+	same := func(what string, id []byte, password string, want protocol.Code) {
+		t.Helper()
+		there, not := login("ada", id, password), login("nobody", id, password)
+		wantCode(t, what, there, want)
+		if strings.ReplaceAll(there.Error(), "ada", "nobody") != not.Error() {
+			t.Errorf("%s: %q for a name that there is, %q for one that is not", what, there, not)
+		}
+	}
+	same("an id that nobody has", bytes.Repeat([]byte{7}, 16), tt.Password, protocol.CodeAuth)
+	same("no id", make([]byte, 16), tt.Password, protocol.CodeAuth)
+	same("one's own id", eve.User, tt.Password, protocol.CodeRenamed)
+	// The password of an account is guessed no faster by way of its id.
+	for range 3 {
+		wantCode(t, "the id of another account", login("nobody", ada.User, "wrong horse"), protocol.CodeAuth)
+	}
+	wantCode(t, "one guess more", login("nobody", ada.User, "wrong horse"), protocol.CodeRate)
 }
 
 func TestSessionIsBoundToItsClient(t *testing.T) {

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"time"
@@ -16,7 +15,7 @@ import (
 )
 
 // Login checks a password and makes a session. Only the present holder of the
-// name is ever checked: equal weak passwords must not let one claimant of a
+// name is ever let in: equal weak passwords must not let one claimant of a
 // name into the account of another.
 func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest]) (*connect.Response[pb.LoginResponse], error) {
 	c := callOf(ctx)
@@ -38,7 +37,7 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 	}
 	// An account or a password that was made at another tracker a moment ago counts.
 	s.replica.CatchUp(ctx)
-	u, err := s.nameHolder(req.Msg)
+	u, moved, err := s.loginAccount(req.Msg)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +54,11 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 	c.note.User = u.Name
 	if u.Disabled {
 		return nil, protocol.Errorf(protocol.CodeForbidden, "this account was disabled by the operator of the network")
+	}
+	if moved {
+		return nil, protocol.Errorf(protocol.CodeRenamed,
+			"the name %s now means somebody else than before; your account is shown as %s, use that name",
+			protocol.Quote(req.Msg.GetName()), protocol.Quote(u.Name))
 	}
 	session := &credential.Session{
 		Network: s.replica.Network(), User: u.ID, ID: protocol.NewSessionID(), Peer: c.remote.id,
@@ -87,31 +91,25 @@ func nobody(name string) string {
 	return "name " + strings.ToLower(name)
 }
 
-// nameHolder returns whom the name of a login means, the zero User if nobody.
-// A client that knows another id for the name hears that it changed hands.
-func (s *Server) nameHolder(req *pb.LoginRequest) (catalog.User, error) {
-	var u catalog.User
-	err := s.view(func(cat *catalog.Catalog) error {
-		var ok bool
-		u, ok = cat.UserNamed(req.GetName())
-		if len(req.GetUserId()) == 0 || ok && bytes.Equal(u.ID[:], req.GetUserId()) {
+// loginAccount returns whose password a login has to show, the zero User if
+// nobody's. That is whom the name means. A client that knows another id for the
+// name (moved) hears that it changed hands, but only with the password of that
+// id: a stranger learns from no answer which names there are.
+func (s *Server) loginAccount(req *pb.LoginRequest) (u catalog.User, moved bool, err error) {
+	err = s.view(func(cat *catalog.Catalog) error {
+		u, _ = cat.UserNamed(req.GetName())
+		if len(req.GetUserId()) == 0 {
 			return nil
 		}
 		id, err := protocol.IDFromBytes[protocol.UserID](req.GetUserId())
-		if err != nil {
+		if err != nil || u.ID == id && !id.IsZero() {
 			return err
 		}
-		if own, exists := cat.User(id); exists {
-			return protocol.Errorf(protocol.CodeRenamed,
-				"the name %s now means somebody else than before; your account is shown as %s, use that name",
-				protocol.Quote(req.GetName()), protocol.Quote(own.Name))
-		}
-		if ok {
-			return renamed("user", req.GetName())
-		}
+		u, _ = cat.User(id)
+		moved = true
 		return nil
 	})
-	return u, err
+	return u, moved, err
 }
 
 // checkPassword returns the verifier that the password of the user fits. With
