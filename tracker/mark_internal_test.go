@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -26,6 +27,9 @@ func TestMark(t *testing.T) {
 	if id, err := readMark(dir); id != want || err != nil {
 		t.Errorf("after a second mark: %v, %v", id, err)
 	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("beside the mark there are %v, %v", left, err)
+	}
 	for range 2 { // the second time there is none
 		if err := dropMark(dir); err != nil {
 			t.Fatal(err)
@@ -39,5 +43,25 @@ func TestMark(t *testing.T) {
 	}
 	if _, err := readMark(dir); protocol.CodeOf(err) != protocol.CodeState {
 		t.Errorf("a damaged mark: got %v, want E_STATE", err)
+	}
+}
+
+func TestOldMarkWaits(t *testing.T) {
+	dir := t.TempDir()
+	if got := beginAfter(dir); got != 0 {
+		t.Errorf("without a mark a start waits %v longer", got)
+	}
+	if err := MarkNew(dir, protocol.NewNetworkID()); err != nil {
+		t.Fatal(err)
+	}
+	if got := beginAfter(dir); got != 0 {
+		t.Errorf("with a fresh mark a start waits %v longer", got)
+	}
+	yesterday := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, markName), yesterday, yesterday); err != nil {
+		t.Fatal(err)
+	}
+	if got := beginAfter(dir); got != staleWait {
+		t.Errorf("with a mark of yesterday a start waits %v longer, want %v", got, staleWait)
 	}
 }

@@ -165,8 +165,8 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 	t.rpc = service
 	t.replica, err = replica.Open(replica.Config{
 		Host: t.host, Store: db, Roster: others(list, own.ID),
-		NewNetwork: t.cfg.NewNetwork,
-		OnChange:   service.FactsChanged,
+		NewNetwork: t.cfg.NewNetwork, BeginAfter: beginAfter(t.cfg.Dir),
+		OnChange: service.FactsChanged,
 		OnPeer: func(id peer.ID, connected bool) {
 			service.TrackerChanged(id, connected)
 			if !connected {

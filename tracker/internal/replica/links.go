@@ -39,6 +39,8 @@ type link struct {
 	mu        sync.Mutex
 	connected bool // it has answered, and is of this network
 	heard     int  // how often found has noted so
+	answered  bool // it has said what it is, once at least
+	named     bool // it has said last that it is part of a network
 	late      bool // it missed the cap of a confirmation and has not answered since
 	behind    bool // presence of it was missed
 	failures  int  // rounds in a row that ran out of time

@@ -34,6 +34,10 @@ type Config struct {
 	// tracker that can be reached has one. All trackers that begin a network
 	// together are given the same. Zero: wait for another tracker.
 	NewNetwork protocol.NetworkID
+	// BeginAfter is how long trackers that do not answer are waited for before
+	// NewNetwork is begun without them; 3 s at least. One that answers and is part
+	// of a network is waited for as long as it takes to catch up with it.
+	BeginAfter time.Duration
 	// OnChange gets facts that changed the catalog, after they are on disk, in
 	// order, one call at a time. It must not block nor call Propose.
 	OnChange func([]catalog.Fact)

@@ -52,23 +52,60 @@ func (r *Replica) isReady() bool {
 
 // settle brings the replica from its start to where it may serve.
 func (r *Replica) settle() {
+	begun := time.Now()
 	r.tryAll()
-	if r.Network().IsZero() && !r.cfg.NewNetwork.IsZero() {
-		r.begin()
-		r.tryAll() // so that the others know this one as of their network before it serves
-	}
 	if r.Network().IsZero() {
-		log.Warnw("this tracker knows no network yet; it waits until it has caught up with another tracker of the list")
-		select {
-		case <-r.named:
-		case <-r.ctx.Done():
+		if !r.awaitNetwork(begun) {
 			return
 		}
-		r.tryAll()
+		r.tryAll() // so that the others know this one as of their network before it serves
 	}
 	if r.ctx.Err() == nil {
 		close(r.ready)
 	}
+}
+
+// awaitNetwork waits until a blank tracker is part of a network: one that it has
+// caught up with, or one that it begins. False if it is closed first.
+func (r *Replica) awaitNetwork(begun time.Time) bool {
+	look := time.NewTicker(healEvery)
+	defer look.Stop()
+	for told := false; ; {
+		if r.mayBegin(begun) {
+			r.begin()
+			return r.ctx.Err() == nil
+		}
+		if !told {
+			told = true
+			log.Warnw("this tracker knows no network yet; it waits until it has caught up with another tracker of the list")
+		}
+		select {
+		case <-r.named:
+			return true
+		case <-look.C:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+}
+
+// mayBegin reports whether there is nothing to wait for before NewNetwork is
+// begun: no tracker that answers is part of a network, however long it takes to
+// catch up with it, and those that do not answer had their time.
+func (r *Replica) mayBegin(begun time.Time) bool {
+	if r.cfg.NewNetwork.IsZero() {
+		return false
+	}
+	patient := time.Since(begun) < r.cfg.BeginAfter
+	for _, l := range r.links.all() {
+		l.mu.Lock()
+		named, silent := l.named, !l.answered
+		l.mu.Unlock()
+		if named || silent && patient {
+			return false
+		}
+	}
+	return true
 }
 
 // begin makes NewNetwork the network of this tracker, as soon as the store takes it.

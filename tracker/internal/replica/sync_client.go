@@ -117,6 +117,9 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.answered, l.named = true, !theirs.IsZero()
+	l.mu.Unlock()
 	ours := r.Network()
 	if !theirs.IsZero() && !ours.IsZero() && theirs != ours {
 		r.lost(l)

@@ -44,6 +44,7 @@ type member struct {
 	disk   *disk
 	offset atomic.Int64 // of its clock, ns
 	blank  bool         // was begun without the mark of a new network
+	config func(*replica.Config)
 
 	mu      sync.Mutex
 	up      bool
@@ -125,6 +126,9 @@ func (m *member) start() {
 	cfg := replica.Config{Host: st, Store: db, Roster: m.others(), Now: m.now}
 	if !m.blank {
 		cfg.NewNetwork = netID
+	}
+	if m.config != nil {
+		m.config(&cfg)
 	}
 	r, err := replica.Open(cfg)
 	if err != nil {
