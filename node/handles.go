@@ -5,9 +5,10 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// record runs f while nobody else records a download, or makes another handle
-// of it the one that counts. What the records and the disk hold of a download
-// belongs to the handle in downloads; another one must not touch it.
+// record runs f while nobody else records a share or a download, or makes
+// another one the one that counts. What the records and the disk hold of a share
+// or a download belongs to the one in shares or downloads; what has been replaced
+// must not touch it.
 func (a *account) record(f func() error) error {
 	a.recording <- struct{}{}
 	defer func() { <-a.recording }()

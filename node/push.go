@@ -13,7 +13,7 @@ import (
 )
 
 // signal takes what the trackers' side tells, in order, from one goroutine. It
-// waits for nothing but memory and, for the session and shares, the disk.
+// waits for nothing but memory.
 func (n *Node) signal(s trackers.Signal) {
 	switch s := s.(type) {
 	case trackers.Attached:

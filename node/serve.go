@@ -54,15 +54,15 @@ func (s *share) again() {
 	s.tries = 0
 }
 
-// withdraw marks the share as ended, unless it is so already.
-func (s *share) withdraw(why string) (rec records.Share, already bool) {
+// withdraw marks the share as ended; false if it is so already.
+func (s *share) withdraw(why string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	already = s.rec.Withdrawn != ""
-	if !already {
-		s.rec.Withdrawn = why
+	if s.rec.Withdrawn != "" {
+		return false
 	}
-	return s.rec, already
+	s.rec.Withdrawn = why
+	return true
 }
 
 // intact returns nil if the file on disk is the one that was hashed.

@@ -38,8 +38,8 @@ type account struct {
 	// share begins or ends.
 	exchanging chan struct{}
 	stopped    chan struct{} // one slot: trackers must hear that a share ended
-	// recording is held, by a value in it, by whoever records a download or
-	// makes another handle the one that counts: see account.record.
+	// recording is held, by a value in it, by whoever records a share or a
+	// download, or makes another one the one that counts: see account.record.
 	recording chan struct{}
 
 	mu        sync.Mutex
@@ -219,6 +219,7 @@ func (a *account) isMember(id protocol.GroupID) bool {
 }
 
 // lostGroup ends what goes on in a group of which the user is no member any more.
+// It does not wait for the disk: events of the tracker do.
 func (a *account) lostGroup(id protocol.GroupID, name, why string) {
 	a.mu.Lock()
 	delete(a.groups, id)
@@ -232,7 +233,8 @@ func (a *account) lostGroup(id protocol.GroupID, name, why string) {
 			d.revoke(protocol.Errorf(protocol.CodeRevoked, "you are no longer a member of %s; the download stopped, partial data is kept", protocol.Quote(name)))
 		}
 	}
-	a.withdraw(why, slices.DeleteFunc(a.allShares(), func(s *share) bool { return s.key.group != id })...)
+	ended := a.endShares(why, slices.DeleteFunc(a.allShares(), func(s *share) bool { return s.key.group != id }))
+	a.spawn(func() { a.recordEnds(why, ended) })
 }
 
 // closeDisallowed ends the streams that the gate does not allow any more.

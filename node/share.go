@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"slices"
 	"time"
@@ -170,23 +169,37 @@ func (a *account) keepShare(rec records.Share, encoded []byte) error {
 	if err := n.records.PutManifest(rec.File, encoded); err != nil {
 		return err
 	}
-	if err := errors.Join(n.records.PutShare(rec), n.records.ToldStops(records.Stop{User: rec.User, Group: rec.Group, File: rec.File})); err != nil {
+	s, err := a.putShare(rec)
+	if err != nil {
 		return err
 	}
-	k := fileKey{rec.Group, rec.File}
-	fresh := newShare(a, rec)
 	a.mu.Lock()
-	old := a.shares[k]
-	a.shares[k] = fresh
 	ended := a.ended
 	a.mu.Unlock()
+	if !ended {
+		n.trackers.Offer(s.key.group, s.key.file, true)
+	}
+	return n.records.ToldStops(a.stopOf(s.key))
+}
+
+// putShare records a share and serves it.
+func (a *account) putShare(rec records.Share) (s *share, err error) {
+	var old *share
+	err = a.record(func() error {
+		if err := a.node.records.PutShare(rec); err != nil {
+			return err
+		}
+		s = newShare(a, rec)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		old = a.shares[s.key]
+		a.shares[s.key] = s
+		return nil
+	})
 	if old != nil {
 		old.closeIdle(true)
 	}
-	if !ended {
-		n.trackers.Offer(k.group, k.file, true)
-	}
-	return nil
+	return s, err
 }
 
 // Files lists the files of a group.

@@ -40,14 +40,20 @@ func sameFileName(a, b string) bool {
 // or wants to hear of it, that succeeds too: they are told later.
 func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	n, k := a.node, s.key
-	if err := n.records.StopShare(records.Stop{User: a.user, Group: k.group, File: k.file}); err != nil {
+	err := a.record(func() error {
+		if err := n.records.StopShare(a.stopOf(k)); err != nil {
+			return err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.shares[k] == s {
+			delete(a.shares, k)
+		}
+		return nil
+	})
+	if err != nil {
 		return Stored{}, err
 	}
-	a.mu.Lock()
-	if a.shares[k] == s {
-		delete(a.shares, k)
-	}
-	a.mu.Unlock()
 	a.stopServing(s)
 	res, err := a.tellStop(ctx, k)
 	switch {
@@ -73,20 +79,41 @@ func (a *account) stopServing(s *share) {
 // the reason, and tells the trackers, later if none is there. All of them are
 // recorded at once: who loses a group may lose thousands.
 func (a *account) withdraw(why string, all ...*share) {
-	var recs []records.Share
+	a.recordEnds(why, a.endShares(why, all))
+}
+
+// endShares is the part of withdraw that waits for nothing. It returns the
+// shares that have ended by it.
+func (a *account) endShares(why string, all []*share) (ended []*share) {
 	for _, s := range all {
-		rec, already := s.withdraw(why)
-		if already || a.share(s.key) != s {
-			continue
+		if a.share(s.key) == s && s.withdraw(why) {
+			a.stopServing(s)
+			ended = append(ended, s)
 		}
-		a.stopServing(s)
-		recs = append(recs, rec)
 	}
+	return ended
+}
+
+// recordEnds is the rest of withdraw, for shares that have not been shared
+// again meanwhile.
+func (a *account) recordEnds(why string, ended []*share) {
+	n := a.node
+	var recs []records.Share
+	err := a.record(func() error {
+		for _, s := range ended {
+			if a.share(s.key) == s {
+				recs = append(recs, s.record())
+			}
+		}
+		if len(recs) == 0 {
+			return nil
+		}
+		return n.records.WithdrawShares(recs...)
+	})
 	if len(recs) == 0 {
 		return
 	}
-	n := a.node
-	if err := n.records.WithdrawShares(recs...); err != nil {
+	if err != nil {
 		log.Errorw("cannot record that shares ended", "file", recs[0].File, "count", len(recs), "err", err)
 	}
 	n.tell(withdrawn(recs, why))

@@ -291,17 +291,18 @@ func (d *Download) dial(ctx context.Context, m *protocol.Manifest, id peer.ID, s
 // complete makes the finished file a share of the user and records both.
 func (d *Download) complete(ctx context.Context, path string, stamp filestore.Stamp, m *protocol.Manifest) error {
 	a, n, r := d.account, d.account.node, d.record()
-	share := records.Share{
+	rec := records.Share{
 		User: r.User, Group: r.Group, GroupNm: r.GroupNm, File: r.File, Name: r.Name, Path: path,
 		Stamp: stamp, SHA1: m.SHA1, Size: m.Size, Since: n.cfg.now(),
 	}
-	if err := d.insist(ctx, func() error { return n.records.PutShare(share) }); err != nil {
+	var s *share
+	err := d.insist(ctx, func() (err error) {
+		s, err = a.putShare(rec)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	s := newShare(a, share)
-	a.mu.Lock()
-	a.shares[d.key] = s
-	a.mu.Unlock()
 	registering, cancel := context.WithTimeout(ctx, registerWait)
 	defer cancel()
 	if err := a.registerShare(registering, s); err != nil {

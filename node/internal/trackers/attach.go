@@ -139,22 +139,26 @@ func (c *Client) attach(t *tracker, s *session, moved <-chan any) (held bool, er
 	}()
 	silence := time.NewTimer(protocol.PushSilence)
 	defer silence.Stop()
+	take := func(e *pb.Event) (ended bool) {
+		c.known.hear(t, c.cfg.Now())
+		if !held {
+			held, announcing = true, make(chan struct{})
+			c.hold(t)
+			go func() {
+				defer close(announcing)
+				if err := c.announce(ctx, rpc, moved); err != nil {
+					cancel(err)
+				}
+			}()
+		}
+		ended = c.handle(t, s, e)
+		silence.Reset(protocol.PushSilence) // the tracker was not silent while its event was handled
+		return ended
+	}
 	for {
 		select {
 		case e := <-events:
-			silence.Reset(protocol.PushSilence)
-			c.known.hear(t, c.cfg.Now())
-			if !held {
-				held, announcing = true, make(chan struct{})
-				c.hold(t)
-				go func() {
-					defer close(announcing)
-					if err := c.announce(ctx, rpc, moved); err != nil {
-						cancel(err)
-					}
-				}()
-			}
-			if c.handle(t, s, e) {
+			if take(e) {
 				return held, errReplaced
 			}
 		case err := <-ended:
@@ -163,7 +167,14 @@ func (c *Client) attach(t *tracker, s *session, moved <-chan any) (held bool, er
 			}
 			return held, c.lose(t, id, s, err)
 		case <-silence.C:
-			return held, c.lose(t, id, s, errSilent)
+			select {
+			case e := <-events: // it came while a signal was delivered
+				if take(e) {
+					return held, errReplaced
+				}
+			default:
+				return held, c.lose(t, id, s, errSilent)
+			}
 		case <-c.wake:
 			c.deliver()
 			if now := c.currentSession(); now == nil || now.ID != s.ID {
