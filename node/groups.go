@@ -134,7 +134,7 @@ func (n *Node) Groups(ctx context.Context) ([]Group, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListGroups, &pb.ListGroupsRequest{Cursor: cursor})
 		for _, g := range res.GetGroups() {
 			n.names.sawGroup(g.GetName(), g.GetId())
-			groups = append(groups, Group{Name: protocol.Printable(g.GetName()), Role: g.GetRole()})
+			groups = append(groups, Group{Name: protocol.Printable(g.GetName()), Role: protocol.Printable(g.GetRole())})
 		}
 		return res, len(res.GetGroups()), err
 	})
@@ -174,7 +174,7 @@ func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 		res, err := trackers.Call(ctx, n.trackers, rpc.ListMembers, &pb.GroupRequest{Group: n.names.group(group), Cursor: cursor})
 		for _, u := range res.GetMembers() {
 			n.names.sawUser(u.GetName(), u.GetId())
-			members = append(members, Member{User: protocol.Printable(u.GetName()), Role: u.GetRole()})
+			members = append(members, Member{User: protocol.Printable(u.GetName()), Role: protocol.Printable(u.GetRole())})
 		}
 		return res, len(res.GetMembers()), err
 	})

@@ -181,9 +181,10 @@ func getManifest(ctx context.Context, service rpc, k fileKey) ([]byte, error) {
 	}
 	defer stream.Close()
 	var encoded []byte
+	received := 0 // an empty part counts for a byte, so that none can come for ever
 	for stream.Receive() {
 		encoded = append(encoded, stream.Msg().GetData()...)
-		if len(encoded) > protocol.MaxManifest {
+		if received += max(len(stream.Msg().GetData()), 1); received > protocol.MaxManifest {
 			return nil, protocol.Errorf(protocol.CodeLimit, "limit reached: the description of a file may have %d bytes", protocol.MaxManifest)
 		}
 	}

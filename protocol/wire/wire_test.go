@@ -123,6 +123,14 @@ func TestFailures(t *testing.T) {
 	if err := wire.FromFailure(nil); err != nil {
 		t.Errorf("got %v", err)
 	}
+	for code, want := range map[string]protocol.Code{
+		"E_OF_A_NEWER_TRACKER": "E_OF_A_NEWER_TRACKER", "": "E_INTERNAL", "E_": "E_INTERNAL", "E_\x1b[2J": "E_INTERNAL",
+		"name": "E_INTERNAL", "E_\u202e": "E_INTERNAL", "E_" + strings.Repeat("X", 31): "E_INTERNAL",
+	} {
+		if got := protocol.CodeOf(wire.FromFailure(&pb.Failure{Code: code})); got != want {
+			t.Errorf("the code %q becomes %q, want %q", code, got, want)
+		}
+	}
 }
 
 func TestElements(t *testing.T) {

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
@@ -132,7 +134,28 @@ func hasCode(err error) bool {
 }
 
 func (s *Shell) object(v any) {
-	enc := json.NewEncoder(s.Out)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // maps, strings and numbers: only a closed Out fails
+	_ = enc.Encode(v) // maps, strings and numbers: nothing that cannot be encoded
+	_, _ = io.WriteString(s.Out, asciiControls(strings.TrimSuffix(b.String(), "\n"))+"\n")
+}
+
+// asciiControls writes those characters of a JSON text that a terminal might
+// obey, or that hide what it says, as escapes of JSON: programs read the same.
+func asciiControls(text string) string {
+	if protocol.Printable(text) == text {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if protocol.Printable(string(r)) == string(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
