@@ -87,42 +87,60 @@ func ManifestID(encoded []byte) FileID { return FileID(blake3.Sum256(encoded)) }
 // DecodeManifest checks everything that can be checked without the file and
 // refuses every encoding but the canonical one. Errors: E_BAD_MANIFEST, E_NAME, E_LIMIT.
 func DecodeManifest(b []byte) (*Manifest, error) {
+	m, hashes, err := decodeManifest(b)
+	if err != nil {
+		return nil, err
+	}
+	m.Pieces = make([]PieceHash, len(hashes)/hashesLength)
+	for i := range m.Pieces {
+		at := hashes[i*hashesLength:]
+		copy(m.Pieces[i].SHA1[:], at)
+		copy(m.Pieces[i].BLAKE3[:], at[len(m.Pieces[i].SHA1):])
+	}
+	return m, nil
+}
+
+// CheckManifest is DecodeManifest for those who only pass the bytes on.
+func CheckManifest(b []byte) error {
+	_, _, err := decodeManifest(b)
+	return err
+}
+
+// hashesLength is what the hashes of one piece take.
+const hashesLength = 20 + 32
+
+// decodeManifest checks b and returns all but the pieces, and their hashes.
+func decodeManifest(b []byte) (*Manifest, []byte, error) {
 	if len(b) > MaxManifest {
-		return nil, Errorf(CodeLimit, "limit reached: a manifest may have %d bytes", MaxManifest)
+		return nil, nil, Errorf(CodeLimit, "limit reached: a manifest may have %d bytes", MaxManifest)
 	}
 	d := manifestDecoder{rest: b}
 	if string(d.bytes(uint64(len(manifestMagic)))) != manifestMagic {
-		return nil, badManifest("it does not begin like one")
+		return nil, nil, badManifest("it does not begin like one")
 	}
 	m := &Manifest{PieceLength: int64(d.uvarint())}
 	if d.uvarint() != 1 {
-		return nil, badManifest("it does not describe exactly one file")
+		return nil, nil, badManifest("it does not describe exactly one file")
 	}
 	m.Name = string(d.bytes(d.uvarint()))
 	m.Size = int64(d.uvarint())
 	copy(m.SHA1[:], d.bytes(uint64(len(m.SHA1))))
 	if d.failed {
-		return nil, badManifest("it is cut short")
+		return nil, nil, badManifest("it is cut short")
 	}
 	if _, err := CanonicalFile(m.Name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Longer pieces than the file needs would take memory from other downloads.
 	if length, err := PieceLengthFor(m.Size); err != nil {
-		return nil, badManifest("its size is not allowed")
+		return nil, nil, badManifest("its size is not allowed")
 	} else if m.PieceLength != length {
-		return nil, badManifest("its piece length is not the one of its size")
+		return nil, nil, badManifest("its piece length is not the one of its size")
 	}
-	n := PieceCount(m.Size, m.PieceLength)
-	if len(d.rest) != n*52 {
-		return nil, badManifest("the number of its hashes does not fit its size")
+	if len(d.rest) != PieceCount(m.Size, m.PieceLength)*hashesLength {
+		return nil, nil, badManifest("the number of its hashes does not fit its size")
 	}
-	m.Pieces = make([]PieceHash, n)
-	for i := range m.Pieces {
-		copy(m.Pieces[i].SHA1[:], d.bytes(20))
-		copy(m.Pieces[i].BLAKE3[:], d.bytes(32))
-	}
-	return m, nil
+	return m, d.rest, nil
 }
 
 func badManifest(why string) error {

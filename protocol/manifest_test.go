@@ -124,6 +124,9 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("p2psM\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := protocol.DecodeManifest(b)
+		if checked := protocol.CheckManifest(b); (checked == nil) != (err == nil) {
+			t.Errorf("decoding says %v, checking %v", err, checked)
+		}
 		if err != nil {
 			return
 		}
