@@ -1,12 +1,14 @@
 package rogue
 
 import (
+	"crypto/sha1"
 	"encoding/binary"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/zeebo/blake3"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -189,4 +191,22 @@ func Lies() []Lie {
 			return s.Say(&pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "\x1b[2JE_\u202eX"}}})
 		}},
 	}
+}
+
+// Honest tells no lie.
+func Honest() Lie {
+	return Lie{Name: "none", Tell: func(s *Seeding, i uint32) error {
+		b := s.bytesOf(i)
+		return s.send(i, uint32(len(b)), b)
+	}}
+}
+
+// ManifestOf describes data under a name, be it one that is not allowed.
+func ManifestOf(name string, data []byte) *protocol.Manifest {
+	m := &protocol.Manifest{Name: name, Size: int64(len(data)), PieceLength: protocol.PieceLength, SHA1: sha1.Sum(data)}
+	for i := range protocol.PieceCount(m.Size, m.PieceLength) {
+		b := data[m.PieceOffset(i) : m.PieceOffset(i)+m.PieceSize(i)]
+		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: sha1.Sum(b), BLAKE3: blake3.Sum256(b)})
+	}
+	return m
 }

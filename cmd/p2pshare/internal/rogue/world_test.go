@@ -3,7 +3,6 @@ package rogue_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha1"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -15,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	"github.com/zeebo/blake3"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/rogue"
 	"github.com/p2pshare/p2pshare/node"
@@ -41,11 +39,24 @@ type world struct {
 
 func newWorld(t testing.TB, limits map[string]string) *world {
 	t.Helper()
+	return newWorldBeside(t, limits, nil)
+}
+
+// newWorldBeside is newWorld with a second tracker in the list, of which
+// beside gets the key and where it should listen.
+func newWorldBeside(t testing.TB, limits map[string]string, beside func(crypto.PrivKey, ma.Multiaddr)) *world {
+	t.Helper()
 	w := &world{TB: t, dir: t.TempDir(), network: protocol.NewNetworkID()}
 	w.entry, w.key = w.list(1)
+	entries := []roster.Entry{w.entry}
+	if beside != nil {
+		e, key := w.list(2)
+		entries = append(entries, e)
+		beside(key, e.Addr)
+	}
 	var err error
 	w.tracker, err = tracker.New(tracker.Config{
-		Trackers: []roster.Entry{w.entry}, Number: 1, Dir: w.folder("tracker-1"), NewNetwork: w.network, Limits: limits,
+		Trackers: entries, Number: 1, Dir: w.folder("tracker-1"), NewNetwork: w.network, Limits: limits,
 	})
 	w.ok(err)
 	t.Cleanup(func() { _ = w.tracker.Close() })
@@ -169,16 +180,7 @@ func (w *world) file(name string, size int) (path string, m *protocol.Manifest, 
 	_, _ = rand.NewChaCha8(seed).Read(data)
 	path = filepath.Join(w.folder("files"), name)
 	w.ok(os.WriteFile(path, data, 0o600))
-	return path, manifestOf(name, data), data
-}
-
-func manifestOf(name string, data []byte) *protocol.Manifest {
-	m := &protocol.Manifest{Name: name, Size: int64(len(data)), PieceLength: protocol.PieceLength, SHA1: sha1.Sum(data)}
-	for i := range protocol.PieceCount(m.Size, m.PieceLength) {
-		b := data[m.PieceOffset(i) : m.PieceOffset(i)+m.PieceSize(i)]
-		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: sha1.Sum(b), BLAKE3: blake3.Sum256(b)})
-	}
-	return m
+	return path, rogue.ManifestOf(name, data), data
 }
 
 func (h *honest) share(group, path string) {
