@@ -132,7 +132,7 @@ func (s *Shell) RunScript(ctx context.Context, lines Lines, stopAtFirst bool) er
 		switch {
 		case errors.Is(err, ErrQuit):
 			return first
-		case ctx.Err() != nil:
+		case err != nil && ctx.Err() != nil:
 			return cmp.Or(first, ctx.Err())
 		case first == nil:
 			first = err
