@@ -59,6 +59,7 @@ type Conn struct {
 
 	mu          sync.Mutex
 	outbox      []*pb.FromLeecher
+	shown       []byte      // the ticket shown last
 	outstanding map[int]int // requests without an answer, by piece
 	unanswered  int         // their sum
 	opening     bool        // the bitfield has not come
@@ -89,7 +90,7 @@ func start(st stream, cfg OpenConfig) *Conn {
 	c := &Conn{
 		cfg: cfg, stream: st, pace: pace{limits: cfg.timing},
 		wakeup: make(chan struct{}, 1), ended: make(chan struct{}), reset: make(chan struct{}),
-		outstanding: map[int]int{}, opening: true, probe: -1,
+		outstanding: map[int]int{}, opening: true, probe: -1, shown: bytes.Clone(cfg.Ticket),
 	}
 	c.enqueue(&pb.FromLeecher{Body: &pb.FromLeecher_Open{Open: &pb.Open{
 		Ticket: bytes.Clone(cfg.Ticket), FileId: cfg.File[:],
@@ -125,8 +126,16 @@ func (c *Conn) Cancel(piece int) {
 	}
 }
 
-// Renew shows a fresh ticket. Those of one stream must be minutes apart.
+// Renew shows a fresh ticket. Those of one stream must be minutes apart; the
+// one that was shown last is not shown again, however often it is given.
 func (c *Conn) Renew(ticket []byte) {
+	c.mu.Lock()
+	again := bytes.Equal(ticket, c.shown)
+	c.shown = bytes.Clone(ticket)
+	c.mu.Unlock()
+	if again {
+		return
+	}
 	c.enqueue(&pb.FromLeecher{Body: &pb.FromLeecher_RenewTicket{RenewTicket: &pb.RenewTicket{Ticket: bytes.Clone(ticket)}}})
 }
 

@@ -3,6 +3,7 @@ package piece_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -226,7 +227,7 @@ func TestGrantsEnd(t *testing.T) {
 		}},
 		{name: "renewal", stays: true, steps: func(t *testing.T, a *admission, c *piece.Conn, _ *piece.Server) {
 			a.set(0, 2*time.Hour)
-			c.Renew([]byte("good"))
+			c.Renew([]byte("good and new"))
 			until(t, "the ticket is seen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
 			a.set(90*time.Minute, 0)
 		}},
@@ -237,9 +238,19 @@ func TestGrantsEnd(t *testing.T) {
 			c.Renew([]byte("forged"))
 		}},
 		{name: "too many renewals", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
-			for range 20 {
+			for i := range 20 {
+				c.Renew(fmt.Append(nil, "good ", i))
+			}
+		}},
+		{name: "the same ticket again and again", stays: true, steps: func(t *testing.T, a *admission, c *piece.Conn, _ *piece.Server) {
+			for range 50 {
 				c.Renew([]byte("good"))
 			}
+			c.Renew([]byte("good and new"))
+			for range 50 {
+				c.Renew([]byte("good and new"))
+			}
+			until(t, "the ticket is seen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
 		}},
 		{name: "withdrawn from others", stays: true, steps: func(_ *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
 			s.CloseWhere(func(g gate.Grant, _ protocol.FileID) bool { return g.Group != theGroup })
