@@ -58,13 +58,43 @@ func (s *Scheduler) tick() {
 
 // findPeers asks for peers when few are useful.
 func (s *Scheduler) findPeers() {
-	if s.paused != nil || s.pieces.left == 0 || s.Useful() >= enough || s.now < s.search.next {
+	if s.paused != nil || s.pieces.left == 0 || s.Useful()-s.stalled() >= enough || s.now < s.search.next {
 		return
 	}
 	s.emit(FindPeers{})
 	s.search.last = s.now
 	s.search.next = s.now + s.search.interval
 	s.search.interval = min(2*s.search.interval, searchMost)
+}
+
+// isStalled reports whether a peer has been asked for pieces and delivered none
+// for longer than a slow one takes: it may say that it is not its turn for ever.
+func (s *Scheduler) isStalled(p *remote) bool {
+	limit := max(stuck, 2*time.Duration(s.pieces.length/slowest)*time.Second)
+	return len(p.out) > 0 && s.now-p.pace.progress > limit
+}
+
+// stalled counts the useful peers that are.
+func (s *Scheduler) stalled() int {
+	n := 0
+	for _, p := range s.peers {
+		if p.interesting > 0 && s.isStalled(p) {
+			n++
+		}
+	}
+	return n
+}
+
+// LongestStalled returns the peer that has kept this client waiting for
+// longest, if one has for over a minute: whose place another may have.
+func (s *Scheduler) LongestStalled() (id Peer, ok bool) {
+	var since time.Duration
+	for _, p := range s.peers {
+		if s.isStalled(p) && (!ok || p.pace.progress < since) {
+			id, since, ok = p.id, p.pace.progress, true
+		}
+	}
+	return id, ok
 }
 
 // dropUnanswering sends peers away that do not answer a cancelled request.
@@ -158,6 +188,8 @@ func (s *Scheduler) Waiting() (protocol.Code, string) {
 		return "", ""
 	case s.paused != nil:
 		return s.paused.Code, s.paused.Message
+	case len(s.authors) == 0 && s.Useful() > 0 && s.Useful() == s.stalled():
+		return protocol.CodeBusy, "those who have this file keep this client waiting and have sent nothing for over a minute; others are looked for, progress is kept"
 	case s.busy() || s.Useful() > 0:
 		return "", ""
 	case len(s.peers) == 0:

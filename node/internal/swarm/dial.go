@@ -19,7 +19,8 @@ const (
 	// for a second address.
 	dialTimeout = 20 * time.Second
 	// idleLink is how long a peer without anything that we need keeps its
-	// link while others wait for the place; it is dialed again after idleAgain.
+	// link while others wait for the place. Whoever gave its place to another is
+	// dialed again after idleAgain.
 	idleLink  = 15 * time.Second
 	idleAgain = time.Minute
 )
@@ -81,8 +82,9 @@ func (l *loop) countCandidates(ctx context.Context, now time.Time) {
 	}
 }
 
-// makeRoom closes the link of a peer that has nothing for us, if all places
-// are taken and somebody else waits for one.
+// makeRoom closes the link of a peer that has nothing for us, or else of the one
+// that has kept us waiting for longest, if all places are taken and somebody
+// else waits for one.
 func (l *loop) makeRoom(ctx context.Context, now time.Time) {
 	if l.roster.dialing+l.roster.open < maxOpen || l.roster.due(now) == nil {
 		return
@@ -92,9 +94,19 @@ func (l *loop) makeRoom(ctx context.Context, now time.Time) {
 		if s == nil || !s.joined || now.Sub(s.opened) < idleLink || l.sched.IsUseful(s.id()) {
 			continue
 		}
-		l.leave(s)
-		e.next = now.Add(idleAgain)
-		l.step(ctx, scheduler.PeerLeft{Peer: s.id()})
+		l.sendAway(ctx, s, now)
 		return
 	}
+	if id, ok := l.sched.LongestStalled(); ok {
+		if s := l.roster.session(id); s != nil {
+			l.sendAway(ctx, s, now)
+		}
+	}
+}
+
+// sendAway ends a link for a while.
+func (l *loop) sendAway(ctx context.Context, s *session, now time.Time) {
+	l.leave(s)
+	s.entry.next = now.Add(idleAgain)
+	l.step(ctx, scheduler.PeerLeft{Peer: s.id()})
 }

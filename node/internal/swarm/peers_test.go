@@ -127,6 +127,29 @@ func TestPlacesGoToUseful(t *testing.T) {
 	})
 }
 
+// TestPlacesGoToThoseWhoDeliver: all places are taken by peers that have the
+// file and never send any of it; the reason is told, and who comes later gets one.
+func TestPlacesGoToThoseWhoDeliver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := newWorld(), newFile(100)
+		for i := range 30 {
+			w.add(fmt.Sprint("p", i), f, 10*time.Millisecond).silent = true
+		}
+		var asked atomic.Int32
+		r := start(t, w, f, nil, func(c *swarm.Config) { c.FindPeers = func() { asked.Add(1) } })
+		r.until(t, "full house", 5*time.Second, func(p swarm.Progress) bool { return p.Peers == 30 })
+		r.until(t, "reason", 2*time.Minute, func(p swarm.Progress) bool { return p.Reason == protocol.CodeBusy && p.Message != "" })
+		before := asked.Load()
+		time.Sleep(2 * time.Minute)
+		if asked.Load() == before {
+			t.Error("nobody is looked for")
+		}
+		w.add("good", f, 10*time.Millisecond)
+		r.AddPeer(swarm.Peer{ID: "good"})
+		r.finish(t, w, f, time.Minute)
+	})
+}
+
 // scripted is a link driven by a test.
 type scripted struct {
 	sink      func(piece.Event)
