@@ -248,10 +248,12 @@ func (r *Replica) blobFrom(ctx context.Context, l *link, id protocol.FileID) ([]
 		}
 	}
 	if protocol.ManifestID(out) != id {
+		r.refuse(l.name, malformedMessage, errReply)
 		return nil, protocol.Errorf(protocol.CodeBadManifest, "the tracker %s gave another manifest than the one asked for", l.name)
 	}
 	// What clients of other trackers put there was checked as well as it is here.
 	if err := protocol.CheckManifest(out); err != nil {
+		r.refuse(l.name, malformedMessage, err)
 		return nil, fmt.Errorf("a manifest from the tracker %s: %w", l.name, err)
 	}
 	return out, nil

@@ -148,9 +148,9 @@ func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, ou
 	if r.Network().IsZero() {
 		return busy("this tracker knows no network yet")
 	}
-	facts, malformed := fromFacts(l.name, q.GetFacts())
+	facts, malformed := r.fromFacts(l.name, q.GetFacts())
 	blobErr := r.fetchNamed(ctx, l, facts)
-	waiting, err := r.mergeAll(ctx, facts, nil)
+	waiting, err := r.mergePushed(ctx, l.name, facts)
 	if err != nil {
 		return err
 	}

@@ -261,7 +261,7 @@ func (r *Replica) fetch(ctx context.Context, l *link, keys []string) error {
 			if len(in) > n {
 				return errReply
 			}
-			more, _ := fromFacts(l.name, in)
+			more, _ := r.fromFacts(l.name, in)
 			for _, f := range more {
 				size += len(f.Key) + len(f.Value)
 			}

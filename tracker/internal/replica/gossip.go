@@ -108,15 +108,29 @@ func (r *Replica) validate(_ context.Context, from peer.ID, m *pubsub.Message) p
 	if from == r.self {
 		return pubsub.ValidationAccept
 	}
-	if !r.links.has(from) || m.GetFrom() != r.self && !r.links.has(m.GetFrom()) || len(m.Data) > maxGossipData {
+	reject := func(why reason, err error) pubsub.ValidationResult {
+		author := ""
+		if l := r.links.get(m.GetFrom()); l != nil {
+			author = l.name
+		}
+		r.refuse(author, why, err)
 		return pubsub.ValidationReject
+	}
+	if !r.links.has(from) || m.GetFrom() != r.self && !r.links.has(m.GetFrom()) {
+		return reject(stranger, errStranger)
+	}
+	if len(m.Data) > maxGossipData {
+		return reject(oversized, wire.ErrTooLong)
 	}
 	g := new(pb.Gossip)
 	if err := (proto.UnmarshalOptions{RecursionLimit: 8}).Unmarshal(m.Data, g); err != nil {
-		return pubsub.ValidationReject
+		return reject(malformedMessage, err)
 	}
 	if err := checkGossip(g); err != nil {
-		return pubsub.ValidationReject
+		if protocol.CodeOf(err) == protocol.CodeLimit {
+			return reject(oversized, err)
+		}
+		return reject(malformedMessage, err)
 	}
 	m.ValidatorData = g
 	return pubsub.ValidationAccept
@@ -221,9 +235,9 @@ func (r *Replica) takeHint(author peer.ID, g *pb.Gossip) {
 	if err != nil || l == nil || id != r.Network() || id.IsZero() {
 		return
 	}
-	facts, _ := fromFacts(l.name, g.GetFacts())
+	facts, _ := r.fromFacts(l.name, g.GetFacts())
 	now, _ := r.present(facts)
-	if len(now) > 0 && !r.hint(func(t *txn) error { t.mergeChecked(now); return nil }) {
+	if len(now) > 0 && !r.hint(func(t *txn) error { t.mergePushed(l.name, now); return nil }) {
 		log.Debugw("drop a gossip message", "tracker", l.name)
 	}
 	r.announced(l, g.GetWithheld())

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -18,6 +19,19 @@ func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact, blobs map[
 	return waiting, r.change(ctx, func(t *txn) error {
 		t.putBlobs(blobs)
 		t.mergeChecked(now)
+		return nil
+	})
+}
+
+// mergePushed is mergeAll for facts that a tracker sends unasked. Those are
+// new; what is older than what is held here was sent before.
+func (r *Replica) mergePushed(ctx context.Context, from string, facts []catalog.Fact) (waiting int, err error) {
+	now, waiting := r.present(facts)
+	if len(now) == 0 {
+		return waiting, nil
+	}
+	return waiting, r.change(ctx, func(t *txn) error {
+		t.mergePushed(from, now)
 		return nil
 	})
 }
@@ -44,12 +58,42 @@ func (t *txn) mergeChecked(facts []catalog.Fact) {
 	}
 }
 
+// mergePushed is mergeChecked, and notes which facts were replayed.
+func (t *txn) mergePushed(from string, facts []catalog.Fact) {
+	for _, f := range facts {
+		if held, ok := t.cat.Get(f.Key); ok && held.Stamp.After(f.Stamp) {
+			t.outdated = append(t.outdated, outdated{from, f.Key})
+		}
+	}
+	t.mergeChecked(facts)
+}
+
+// outdated is a fact that came when a later one was held. For kinds of which
+// the earliest counts, it is none of the replayed ones.
+type outdated struct {
+	from string
+	key  catalog.Key
+}
+
+// refuseOutdated counts those that the merge has not taken in.
+func (r *Replica) refuseOutdated(t *txn) {
+	for _, o := range t.outdated {
+		if _, taken := t.last[o.key]; !taken {
+			r.refuse(o.from, replayed, fmt.Errorf("fact %s", protocol.Quote(string(o.key))))
+		}
+	}
+}
+
 // fromFacts converts facts of another tracker; malformed ones are skipped and counted.
-func fromFacts(from string, in []*pb.Fact) (facts []catalog.Fact, malformed int) {
+func (r *Replica) fromFacts(from string, in []*pb.Fact) (facts []catalog.Fact, malformed int) {
 	for _, f := range in {
 		fact, err := fromFact(f)
 		if err != nil {
-			log.Warnw("skip a malformed fact", "tracker", from, "err", err)
+			why := malformedFact
+			if len(f.GetValue()) > protocol.MaxFactValue {
+				why = oversized
+			}
+			r.refuse(from, why, err)
 			malformed++
 			continue
 		}

@@ -85,6 +85,7 @@ func (r *Replica) pullPresence(ctx context.Context, l *link, h *pb.SyncHello) er
 				return errReply
 			}
 			if err := checkLeases(part.GetLeases()); err != nil {
+				r.refuse(l.name, oversized, err)
 				return err
 			}
 			list.Epoch, list.Version = part.GetEpoch(), part.GetVersion()

@@ -100,6 +100,7 @@ type Replica struct {
 	links   links
 	names   reservations
 	later   quarantine
+	refused refusals
 	awaited *verifiers
 	blobs   *blobs
 	gossip  *gossip

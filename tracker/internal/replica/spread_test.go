@@ -3,7 +3,6 @@ package replica_test
 import (
 	"bytes"
 	"crypto/rand"
-	"io"
 	"testing"
 	"time"
 
@@ -146,23 +145,34 @@ func TestMalformedRequests(t *testing.T) {
 			}
 		})
 	}
-	for name, b := range map[string][]byte{
-		"too long": {0xff, 0xff, 0xff, 0x7f}, "cut": {100, 1, 2}, "not a message": {3, 0xff, 0xff, 0xff},
+	for name, test := range map[string]struct {
+		sent []byte
+		want protocol.Code // "" for no answer
+	}{
+		"too long": {[]byte{0xff, 0xff, 0xff, 0x7f}, protocol.CodeLimit},
+		"4 GiB":    {[]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, protocol.CodeLimit},
+		"overlong": {[]byte{0x83, 0x80, 0x00, 1, 2, 3}, protocol.CodeLimit},
+		"cut":      {[]byte{100, 1, 2}, ""}, "not a message": {[]byte{3, 0xff, 0xff, 0xff}, protocol.CodeUsage},
 	} {
 		s, err := from.NewStream(t.Context(), nodes[0].id, protocol.SyncProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Write(b); err != nil {
+		if _, err := s.Write(test.sent); err != nil {
 			t.Fatal(err)
 		}
 		_ = s.CloseWrite() // it may have been refused by now
 		if err := s.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(s); err == nil && len(got) > 0 {
-			t.Errorf("%s: answered with %d bytes", name, len(got))
+		var reply pb.SyncReply
+		err = wire.NewReader(s, protocol.MaxSync).Read(&reply)
+		if (err == nil) != (test.want != "") || protocol.Code(reply.GetFailure().GetCode()) != test.want {
+			t.Errorf("%s: answered with %v, %v, want %q", name, &reply, err, test.want)
 		}
+	}
+	if nodes[0].Refused() < 10 {
+		t.Errorf("%d refusals are counted", nodes[0].Refused())
 	}
 	if nodes[0].facts() != 0 {
 		t.Error("malformed requests have changed something")

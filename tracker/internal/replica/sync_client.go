@@ -37,6 +37,7 @@ func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each f
 	err = r.converse(ctx, l, s, req, each)
 	if err != nil {
 		_ = s.Reset()
+		r.refuseError(l.name, err)
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}

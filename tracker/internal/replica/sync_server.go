@@ -68,10 +68,19 @@ func (r *Replica) serve(ctx context.Context, l *link, s network.Stream) error {
 		return err
 	}
 	req := new(pb.SyncRequest)
-	if err := wire.NewReader(s, protocol.MaxSync).Read(req); err != nil {
-		return err
-	}
 	out := &replies{r: r, s: s}
+	if err := wire.NewReader(s, protocol.MaxSync).Read(req); err != nil {
+		r.refuseError(l.name, err)
+		switch {
+		case errors.Is(err, wire.ErrTooLong):
+			err = protocol.Errorf(protocol.CodeLimit, "limit reached: a request may have %d bytes", protocol.MaxSync)
+		case errors.Is(err, proto.Error):
+			err = protocol.Errorf(protocol.CodeUsage, "the request is not a message of this protocol")
+		default:
+			return err // the stream's
+		}
+		return out.send(&pb.SyncReply{Failure: wire.ToFailure(err, "")})
+	}
 	err := r.heard(l, req.GetHello(), 0)
 	if err == nil {
 		err = r.answer(ctx, l, req, out)
@@ -83,6 +92,7 @@ func (r *Replica) serve(ctx context.Context, l *link, s network.Stream) error {
 		if protocol.CodeOf(err) == protocol.CodeInternal {
 			log.Errorw("serve a tracker", "tracker", l.name, "err", err)
 		}
+		r.refuseRequest(l.name, req, err)
 		return out.send(&pb.SyncReply{Failure: wire.ToFailure(err, "")})
 	}
 	return nil

@@ -56,6 +56,8 @@ type txn struct {
 	batch   store.Batch
 	changed []catalog.Key // in order; a key changed twice stands there twice
 	last    map[catalog.Key]change
+	// outdated came of other trackers unasked, and may be replayed.
+	outdated []outdated
 }
 
 // change is where in txn.changed the last change of a key is, and whose it was.
@@ -154,6 +156,7 @@ func (w *writer) commit(jobs []*job) {
 		return
 	}
 	t := w.apply(jobs)
+	w.r.refuseOutdated(t)
 	var facts []catalog.Fact
 	if !t.batch.Empty() {
 		err := w.r.cfg.Store.Commit(t.batch)
