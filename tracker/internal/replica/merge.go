@@ -10,13 +10,13 @@ import (
 )
 
 // mergeAll takes facts of other trackers in, in one commit, with the manifests
-// given. waiting is how many are from the future and wait outside.
-func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact, blobs map[protocol.FileID][]byte) (waiting int, err error) {
-	now, waiting := r.present(facts)
+// given. Those from the future wait outside.
+func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact, blobs map[protocol.FileID][]byte) error {
+	now, _ := r.present(facts)
 	if len(now)+len(blobs) == 0 {
-		return waiting, nil
+		return nil
 	}
-	return waiting, r.change(ctx, func(t *txn) error {
+	return r.change(ctx, func(t *txn) error {
 		t.putBlobs(blobs)
 		t.mergeChecked(now)
 		return nil
@@ -24,7 +24,8 @@ func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact, blobs map[
 }
 
 // mergePushed is mergeAll for facts that a tracker sends unasked. Those are
-// new; what is older than what is held here was sent before.
+// new; what is older than what is held here was sent before. waiting is how
+// many are from the future.
 func (r *Replica) mergePushed(ctx context.Context, from string, facts []catalog.Fact) (waiting int, err error) {
 	now, waiting := r.present(facts)
 	if len(now) == 0 {

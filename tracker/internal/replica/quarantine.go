@@ -87,7 +87,7 @@ func (r *Replica) releaseDue() {
 	if len(facts) == 0 {
 		return
 	}
-	if _, err := r.mergeAll(r.ctx, facts, nil); err != nil {
+	if err := r.mergeAll(r.ctx, facts, nil); err != nil {
 		log.Infow("take in facts whose time has come", "err", err)
 		r.later.putBack(facts)
 	}

@@ -49,8 +49,10 @@ func captureLog(t *testing.T) *capturedLog {
 	t.Helper()
 	c := &capturedLog{}
 	old := logging.GetConfig()
-	logging.SetupLogging(logging.Config{Format: logging.PlaintextOutput, Level: logging.LevelError,
-		SubsystemLevels: map[string]logging.LogLevel{"p2pshare/replica": logging.LevelInfo}})
+	logging.SetupLogging(logging.Config{
+		Format: logging.PlaintextOutput, Level: logging.LevelError,
+		SubsystemLevels: map[string]logging.LogLevel{"p2pshare/replica": logging.LevelInfo},
+	})
 	logging.SetPrimaryCore(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "m"}), c, zapcore.DebugLevel))
 	t.Cleanup(func() { logging.SetupLogging(old) })
 	return c

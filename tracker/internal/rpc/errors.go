@@ -60,7 +60,12 @@ func isEnded(err error) bool {
 // refusal is the one place where an error becomes what goes over the wire.
 func (s *Server) refusal(err error, reference string) error {
 	if c, ok := errors.AsType[*connect.Error](err); ok && protocol.CodeOf(err) == protocol.CodeInternal {
-		return c // of the library, about a broken request or a broken stream
+		// Of the library, about a broken request or a broken stream.
+		told := malformed(c.Code())
+		if told == nil {
+			return c
+		}
+		err = told
 	}
 	if isEnded(err) {
 		err = protocol.Errorf(protocol.CodeBusy, "the call was ended before the tracker was done")
@@ -71,6 +76,19 @@ func (s *Server) refusal(err error, reference string) error {
 		out.AddDetail(detail)
 	}
 	return out
+}
+
+// malformed is what is said of a request that the library could not read; nil
+// if that is not what the code means.
+func malformed(code connect.Code) error {
+	switch code {
+	case connect.CodeInvalidArgument:
+		return protocol.Errorf(protocol.CodeUsage, "the request is not a message that this tracker understands")
+	case connect.CodeResourceExhausted:
+		return protocol.Errorf(protocol.CodeLimit, "limit reached: a request may have %d bytes", protocol.MaxRequest)
+	default:
+		return nil
+	}
 }
 
 // account logs what is this tracker's fault, and returns the reference under

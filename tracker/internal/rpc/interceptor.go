@@ -74,6 +74,9 @@ func (i *interceptor) WrapStreamingClient(next connect.StreamingClientFunc) conn
 // never nil, so that a refusal can be logged.
 func (s *Server) begin(ctx context.Context, procedure string, header http.Header) (*call, error) {
 	from, _ := ctx.Value(remoteKey{}).(remote)
+	if w, ok := ctx.Value(requestKey{}).(*requestWriter); ok {
+		w.read = true
+	}
 	c := &call{rule: ruleOf(procedure), remote: from}
 	c.note = Activity{What: c.rule.what, Peer: from.text}
 	if text := header.Get(protocol.HeaderStamp); text != "" {

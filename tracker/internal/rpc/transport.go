@@ -36,6 +36,7 @@ type remote struct {
 type (
 	remoteKey     struct{}
 	controllerKey struct{}
+	requestKey    struct{}
 )
 
 // remoteOf reads the peer from the libp2p stream below a connection.
@@ -81,7 +82,8 @@ func (s *Server) handler() http.Handler {
 		if rc.SetReadDeadline(now.Add(readTimeout)) != nil || rc.SetWriteDeadline(now.Add(writeTimeout)) != nil {
 			return // the stream is gone
 		}
-		r = r.WithContext(context.WithValue(r.Context(), controllerKey{}, rc))
+		reader := &requestWriter{ResponseWriter: w}
+		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), controllerKey{}, rc), requestKey{}, reader))
 		switch from, _ := r.Context().Value(remoteKey{}).(remote); {
 		case from.id == "":
 			http.Error(w, "who are you?", http.StatusForbidden)
@@ -91,7 +93,10 @@ func (s *Server) handler() http.Handler {
 			_ = errors.Write(w, r, s.refusal(protocol.Errorf(protocol.CodeLimit,
 				"limit reached: a request may have %d bytes", protocol.MaxRequest), ""))
 		default:
-			mux.ServeHTTP(w, r)
+			mux.ServeHTTP(reader, r)
+			if reader.unread != 0 {
+				_ = errors.Write(w, r, s.refusal(malformed(reader.unread), ""))
+			}
 		}
 	})
 }
@@ -139,6 +144,41 @@ func (w *stampWriter) begin() {
 	h.Set(protocol.HeaderStamp, w.s.replica.Now().String())
 	h.Set(protocol.HeaderTime, strconv.FormatInt(w.s.cfg.Now().UnixMilli(), 10))
 }
+
+// requestWriter takes the place of what the library answers to a request that
+// it could not read: the answer carries a Failure like all others.
+type requestWriter struct {
+	http.ResponseWriter
+	read   bool         // the request; from then on the answer is the service's
+	unread connect.Code // why it could not be read
+}
+
+func (w *requestWriter) WriteHeader(status int) {
+	if !w.read {
+		switch status {
+		case http.StatusBadRequest:
+			w.unread = connect.CodeInvalidArgument
+		case http.StatusTooManyRequests:
+			w.unread = connect.CodeResourceExhausted
+		}
+	}
+	if w.unread == 0 {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *requestWriter) Write(b []byte) (int, error) {
+	if w.unread != 0 {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush is what connect asks for behind each message of a stream.
+func (w *requestWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap lets http.ResponseController find the deadlines.
+func (w *requestWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // deadlines replaces the deadlines of the call's stream; zero: none.
 func deadlines(ctx context.Context, read, write time.Duration) {

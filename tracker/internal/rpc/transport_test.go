@@ -3,9 +3,13 @@ package rpc_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +18,7 @@ import (
 	"connectrpc.com/connect"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/net/gostream"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -83,7 +88,17 @@ func TestStampOfTheClientIsObserved(t *testing.T) {
 // raw sends a request as it stands.
 func raw(t *testing.T, w *world, method, path, contentType string, body io.Reader) (status int, text string) {
 	t.Helper()
-	c := w.client()
+	return send(t, w.client(), w, method, path, contentType, body)
+}
+
+// rawAs is raw by POST for a client with a session.
+func rawAs(t *testing.T, c *tt.Client, w *world, path, contentType string, body io.Reader) (status int, text string) {
+	t.Helper()
+	return send(t, c, w, http.MethodPost, path, contentType, body)
+}
+
+func send(t *testing.T, c *tt.Client, w *world, method, path, contentType string, body io.Reader) (status int, text string) {
+	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return gostream.Dial(ctx, c.Host, w.info.ID, p2pproto.ID(protocol.TrackerProtocol))
 	}}
@@ -95,6 +110,7 @@ func raw(t *testing.T, w *world, method, path, contentType string, body io.Reade
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", contentType)
+	c.Sign(req.Header)
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +138,10 @@ func TestStrangeRequests(t *testing.T) {
 		{"gRPC", "POST", pb.TrackerServiceHelloProcedure, "application/grpc+proto", nil, 415, ""},
 		{"another path", "POST", "/debug/pprof", "application/proto", nil, 404, ""},
 		{"too long", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", long, 429, "limit reached"},
-		{"too long without saying so", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", chunked, 429, ""},
-		{"not protobuf", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", strings.NewReader("\xff\xff\xff"), 400, ""},
+		{"too long without saying so", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", chunked, 429, "limit reached"},
+		{"not protobuf", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", strings.NewReader("\xff\xff\xff"), 400, "not a message"},
+		{"an element cut short", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", strings.NewReader("\x0a\x7fx"), 400, "not a message"},
+		{"a name that is no text", "POST", pb.TrackerServiceRegisterProcedure, "application/proto", strings.NewReader("\x0a\x02\xff\xfe"), 400, "not a message"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -137,4 +155,73 @@ func TestStrangeRequests(t *testing.T) {
 	if _, err := tt.Do(c, c.At().Hello, &pb.HelloRequest{}); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
+}
+
+// TestMalformedMessages has every procedure read what is no message of its
+// own, too long a one, and too many elements: each answers with a Failure.
+func TestMalformedMessages(t *testing.T) {
+	w := newWorld(t, options{limits: map[string]string{"calls": "off", "registrations": "off", "logins": "off"}})
+	frame := func(payload string) string {
+		return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(payload)))) + payload
+	}
+	var procedures []string
+	service := pb.File_protocol_pb_tracker_proto.Services().ByName("TrackerService")
+	for i := range service.Methods().Len() {
+		procedures = append(procedures, "/"+string(service.FullName())+"/"+string(service.Methods().Get(i).Name()))
+	}
+	for _, procedure := range procedures {
+		streams := slices.Contains([]string{
+			pb.TrackerServiceAttachProcedure, pb.TrackerServicePutManifestProcedure, pb.TrackerServiceGetManifestProcedure,
+		}, procedure)
+		for name, test := range map[string]struct{ body, want string }{
+			"garbage":           {"\xff\xff\xff\xff", "E_USAGE"},
+			"a length of 4 GiB": {"\x0a\xff\xff\xff\xff\x0f", "E_USAGE"},
+			"a group of groups": {strings.Repeat("\x0b", 20_000), "E_USAGE"},
+		} {
+			t.Run(procedure+" "+name, func(t *testing.T) {
+				contentType, body := "application/proto", test.body
+				if streams {
+					contentType, body = "application/connect+proto", frame(test.body)
+				}
+				status, text := raw(t, w, "POST", procedure, contentType, strings.NewReader(body))
+				failure := failureIn(t, text)
+				// Who is not logged in is told that before anything is read of a stream.
+				if code := failure.GetCode(); code != test.want && (!streams || code != "E_SESSION") {
+					t.Errorf("status %d, failure %q (%s), want %s", status, code, failure.GetMessage(), test.want)
+				}
+			})
+		}
+	}
+	c := w.user("ada")
+	for _, procedure := range []string{pb.TrackerServicePutManifestProcedure, pb.TrackerServiceAttachProcedure} {
+		_, text := rawAs(t, c, w, procedure, "application/connect+proto", strings.NewReader(frame("\xff\xff\xff")))
+		if code := failureIn(t, text).GetCode(); code != "E_USAGE" {
+			t.Errorf("%s with a session: %q, want E_USAGE in %q", procedure, code, text)
+		}
+	}
+}
+
+// failureIn reads the Failure of a Connect error, be it a body or the last
+// message of a stream.
+func failureIn(t *testing.T, text string) *pb.Failure {
+	t.Helper()
+	type details struct {
+		Details []struct{ Type, Value string }
+	}
+	var body struct {
+		details
+		Error details
+	}
+	if i := strings.IndexByte(text, '{'); i < 0 || json.Unmarshal([]byte(text[i:]), &body) != nil {
+		t.Fatalf("no error in %q", text)
+	}
+	for _, d := range append(body.Details, body.Error.Details...) {
+		b, err := base64.RawStdEncoding.DecodeString(d.Value)
+		f := new(pb.Failure)
+		if err == nil && proto.Unmarshal(b, f) == nil {
+			return f
+		}
+	}
+	t.Fatalf("no Failure in %q", text)
+	return nil
 }
