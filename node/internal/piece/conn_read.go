@@ -199,6 +199,7 @@ func (d *download) piece(m *pb.Piece) error {
 	if int64(m.GetLength()) != size {
 		return fmt.Errorf("%w: piece %d has %d bytes, it says %d", ErrViolation, piece, size, m.GetLength())
 	}
+	d.cfg.Sink(Begun{Piece: piece})
 	b := d.cfg.Buffers.get(d.ended, d.cfg.File, d.cfg.Manifest.PieceLength, size)
 	if b == nil {
 		return errEnded

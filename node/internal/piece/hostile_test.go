@@ -287,6 +287,10 @@ func FuzzConn(f *testing.F) {
 				if answers++; ev.Piece != 1 {
 					t.Fatalf("dropped %#v", ev)
 				}
+			case piece.Begun:
+				if ev.Piece != 1 {
+					t.Fatalf("begun %#v", ev)
+				}
 			case piece.Have:
 				if ev.Piece < 0 || ev.Piece > 1 {
 					t.Fatalf("news %#v", ev)

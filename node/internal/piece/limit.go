@@ -50,6 +50,14 @@ func (l *Limit) wait(n int, ended <-chan struct{}) bool {
 	}
 }
 
+// rate returns the bytes per second, 0 for no bound.
+func (l *Limit) rate() float64 {
+	if l == nil {
+		return 0
+	}
+	return float64(l.limiter.Limit())
+}
+
 // slots returns how many pieces are sent at once under the limit, if up to
 // most would be without it.
 func (l *Limit) slots(most int) int {

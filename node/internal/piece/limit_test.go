@@ -62,7 +62,7 @@ func (e *eventsOf) piece(t *testing.T, f *file) {
 		ev.Data.Release()
 	case piece.Closed:
 		t.Fatalf("the stream ended: %v", ev.Err)
-	case piece.Bitfield, piece.Have, piece.Dropped:
+	case piece.Bitfield, piece.Have, piece.Begun, piece.Dropped:
 		t.Fatalf("event %#v", ev)
 	}
 }

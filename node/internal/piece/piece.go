@@ -83,6 +83,10 @@ type Bitfield struct {
 // Have tells of one more piece. Each piece is told once, in Bitfield or here.
 type Have struct{ Piece int }
 
+// Begun tells that a piece has begun to arrive; its Received follows, unless the
+// stream ends.
+type Begun struct{ Piece int }
+
 // Received is a piece as it came, not verified, but of the right length and
 // asked for. Its receiver owns Data and gives it back with Release.
 type Received struct {
@@ -105,6 +109,7 @@ type Closed struct{ Err error }
 
 func (Bitfield) isEvent() {}
 func (Have) isEvent()     {}
+func (Begun) isEvent()    {}
 func (Received) isEvent() {}
 func (Dropped) isEvent()  {}
 func (Closed) isEvent()   {}

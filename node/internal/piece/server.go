@@ -86,7 +86,7 @@ func newServer(cfg ServerConfig) *Server {
 	most := cfg.Limit.slots(cfg.Slots)
 	s := &Server{
 		cfg:     cfg,
-		width:   newWidth(most),
+		width:   newWidth(most, cfg.Limit.rate()),
 		turns:   newTurns(most),
 		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
 		uploads: map[*upload]struct{}{},

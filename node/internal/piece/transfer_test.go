@@ -102,6 +102,47 @@ func TestGrowingContent(t *testing.T) {
 	}
 }
 
+// That a piece is under way is told before its bytes are there.
+func TestBegun(t *testing.T) {
+	f := newFile(2 * protocol.PieceLength)
+	release := make(chan struct{})
+	f.before = func(off int64) error {
+		if off > protocol.PieceLength { // in the middle of piece 1
+			<-release
+		}
+		return nil
+	}
+	a := newAdmission(f)
+	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	from := newHost(t)
+	introduce(from, to)
+	begun, rest := make(chan piece.Begun, 2), newEvents()
+	c, err := piece.Open(t.Context(), piece.OpenConfig{
+		Host: from, Peer: to.ID(), Manifest: f.manifest, File: theFile, Ticket: []byte("good"),
+		Sink: func(ev piece.Event) {
+			if b, ok := ev.(piece.Begun); ok {
+				begun <- b
+				return
+			}
+			rest.put(ev)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		c.Close()
+		_ = rest.closed(t)
+	}()
+	want[piece.Bitfield](t, rest)
+	c.Request(1)
+	if b := <-begun; b.Piece != 1 {
+		t.Errorf("begun %+v", b)
+	}
+	close(release)
+	want[piece.Received](t, rest).Data.Release()
+}
+
 func TestCancel(t *testing.T) {
 	f := newFile(4 * protocol.PieceLength)
 	release := make(chan struct{})

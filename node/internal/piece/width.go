@@ -12,6 +12,8 @@ const (
 	// worth is the part of the growth in slots by which the rate must grow to
 	// show that readers, and not our own uplink, set the pace.
 	worth = 0.5
+	// reached is the part of a limit that counts as all of it.
+	reached = 0.9
 	// longestRest bounds the trials between two attempts to grow.
 	longestRest = 32
 )
@@ -19,7 +21,9 @@ const (
 // width finds how many pieces to send at once: as few as fill the uplink. It
 // belongs to the goroutine that watches the server.
 type width struct {
-	most, slots int
+	most, first, slots int
+	// limit is the bytes per second that are allowed; 0 for any number.
+	limit float64
 
 	since time.Time
 	sent  int64
@@ -32,8 +36,13 @@ type width struct {
 	rest, wait int
 }
 
-func newWidth(most int) *width {
-	return &width{most: most, slots: min(firstSlots, most), rest: 1, wait: 1}
+func newWidth(most int, limit float64) *width {
+	first := firstSlots
+	if limit > 0 {
+		first = 1 // writing to one reader after another fills what is known to be narrow
+	}
+	first = min(first, most)
+	return &width{most: most, first: first, slots: first, limit: limit, rest: 1, wait: 1}
 }
 
 // observe takes the bytes sent so far, whether requests wait for a slot, and how
@@ -67,17 +76,19 @@ func (w *width) observe(now time.Time, sent int64, wanting bool, blocked int) in
 			w.rest = min(2*w.rest, longestRest)
 		}
 		w.smaller = 0
+	case w.limit > 0 && rate >= reached*w.limit:
+		// No number of slots makes that faster.
 	case w.wait > 0:
 		w.wait--
 	case w.slots < w.most:
 		w.smaller, w.rate = w.slots, rate
-		w.slots = min(2*w.slots, w.most)
+		w.slots = min(w.slots+max(w.slots/2, 1), w.most)
 	}
 	return w.slots
 }
 
 // reset forgets what was learned: those from whom it was are gone.
 func (w *width) reset() int {
-	*w = *newWidth(w.most)
+	*w = *newWidth(w.most, w.limit)
 	return w.slots
 }

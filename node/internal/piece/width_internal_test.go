@@ -23,17 +23,20 @@ func TestWidth(t *testing.T) {
 	const mib = 1 << 20
 	tests := []struct {
 		name     string
+		limit    float64
 		rate     func(slots int) int64
 		min, max int // slots at the end
 		trials   int // seconds with more than those
 	}{
 		{name: "the uplink is full", rate: func(int) int64 { return 5 * mib }, min: firstSlots, max: 2 * firstSlots, trials: 8},
+		{name: "a limit fills it", limit: 5 * mib, rate: func(int) int64 { return 5 * mib }, min: 1, max: 1},
+		{name: "two readers fill a limit", limit: 5 * mib, rate: func(n int) int64 { return int64(min(n, 2)) * 5 * mib / 2 }, min: 2, max: 2},
 		{name: "every reader is slow", rate: func(n int) int64 { return int64(n) * mib }, min: 64, max: 64, trials: 100},
 		{name: "16 slow readers fill it", rate: func(n int) int64 { return int64(min(n, 16)) * mib }, min: 16, max: 32, trials: 100},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			slots := newWidth(64).uplink(100, tt.rate)
+			slots := newWidth(64, tt.limit).uplink(100, tt.rate)
 			wide := 0
 			for _, n := range slots {
 				if n > firstSlots {
@@ -48,7 +51,7 @@ func TestWidth(t *testing.T) {
 }
 
 func TestWidthAtBlockedReaders(t *testing.T) {
-	w := newWidth(64)
+	w := newWidth(64, 0)
 	now := time.Time{}.Add(time.Second)
 	for _, want := range []int{16, 64, 64} {
 		if got := w.observe(now, 0, true, w.slots/2); got != want {
@@ -62,7 +65,7 @@ func TestWidthAtBlockedReaders(t *testing.T) {
 	if got := w.reset(); got != firstSlots {
 		t.Errorf("%d slots, want %d", got, firstSlots)
 	}
-	if got := newWidth(1).slots; got != 1 {
+	if got := newWidth(1, 0).slots; got != 1 {
 		t.Errorf("%d slots of 1", got)
 	}
 }

@@ -25,6 +25,14 @@ type CancelFetch struct {
 	Piece int
 }
 
+// Reclaim takes a Fetch back unless it is under way, the same to the peer as
+// CancelFetch. The piece is not asked of another peer before the answer, or a
+// CancelFetch after all.
+type Reclaim struct {
+	Peer  Peer
+	Piece int
+}
+
 // Verify checks and stores the piece of the PieceReceived that this step was
 // about. Exactly one PieceVerified, PieceCorrupt, PieceInconsistent or
 // PieceUnsaved follows. A received piece without this effect is to be thrown away.
@@ -56,6 +64,7 @@ type Fail struct{ Err *protocol.Error }
 
 func (Fetch) isEffect()       {}
 func (CancelFetch) isEffect() {}
+func (Reclaim) isEffect()     {}
 func (Verify) isEffect()      {}
 func (Ban) isEffect()         {}
 func (FindPeers) isEffect()   {}

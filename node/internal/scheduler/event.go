@@ -34,6 +34,13 @@ type PeerHas struct {
 // will not be answered.
 type PeerLeft struct{ Peer Peer }
 
+// PieceBegun tells that the piece of a Fetch has begun to arrive. Exactly one
+// PieceReceived or PeerLeft follows.
+type PieceBegun struct {
+	Peer  Peer
+	Piece int
+}
+
 // PieceReceived answers a Fetch with the piece, not verified.
 type PieceReceived struct {
 	Peer  Peer
@@ -41,8 +48,8 @@ type PieceReceived struct {
 	RTT   time.Duration // smallest of this connection; zero if not known
 }
 
-// FetchFailed answers a Fetch without the piece: Code is empty after a
-// CancelFetch, E_BUSY if the peer's queue is full, anything else if it lacks
+// FetchFailed answers a Fetch without the piece: Code is empty after a Reclaim
+// or CancelFetch, E_BUSY if the peer's queue is full, anything else if it lacks
 // the piece.
 type FetchFailed struct {
 	Peer  Peer
@@ -86,6 +93,7 @@ type Candidates struct{ Count int }
 func (PeerJoined) isEvent()        {}
 func (PeerHas) isEvent()           {}
 func (PeerLeft) isEvent()          {}
+func (PieceBegun) isEvent()        {}
 func (PieceReceived) isEvent()     {}
 func (FetchFailed) isEvent()       {}
 func (PieceVerified) isEvent()     {}

@@ -33,14 +33,24 @@ func (s *Scheduler) ask(p *remote, piece int) {
 		p.pace.begin(s.now)
 	}
 	s.leaveWanted(piece, requested)
-	r := &request{piece: piece, from: p, cancelled: notYet}
+	r := &request{piece: piece, from: p, reclaimed: notYet, cancelled: notYet}
 	p.out = append(p.out, r)
 	s.flights.byPiece[piece] = append(s.flights.byPiece[piece], r)
 	s.flights.bytes += s.pieces.bytes(piece)
 	s.emit(Fetch{Peer: p.id, Piece: piece})
 }
 
-// cancel takes a request back. It stays in flight until it is answered.
+// reclaim takes a request back without giving it up: the piece comes all the
+// same if it is under way, and is wanted again when the peer says that it is
+// not. So it never comes twice.
+func (s *Scheduler) reclaim(r *request) {
+	if r.reclaimed == notYet {
+		r.reclaimed = s.now
+		s.emit(Reclaim{Peer: r.from.id, Piece: r.piece})
+	}
+}
+
+// cancel gives a request up. It stays in flight until it is answered.
 func (s *Scheduler) cancel(r *request) {
 	r.cancelled = s.now
 	s.emit(CancelFetch{Peer: r.from.id, Piece: r.piece})

@@ -43,7 +43,9 @@ type member struct {
 	id    scheduler.Peer
 	has   []bool
 	asked map[int]bool // piece -> cancelled
-	hold  time.Duration
+	// begun and reclaimed are of the pieces asked for.
+	begun, reclaimed map[int]bool
+	hold             time.Duration
 	// denied pieces are not asked for before that time.
 	denied []denial
 }
@@ -158,7 +160,7 @@ func (m *model) apply(ev scheduler.Event) {
 		if m.banned[ev.Peer] > m.now {
 			return
 		}
-		p := &member{id: ev.Peer, has: make([]bool, len(m.done)), asked: map[int]bool{}}
+		p := &member{id: ev.Peer, has: make([]bool, len(m.done)), asked: map[int]bool{}, begun: map[int]bool{}, reclaimed: map[int]bool{}}
 		for i := range p.has {
 			p.has[i] = ev.Complete || i/8 < len(ev.Bits) && ev.Bits[i/8]&(0x80>>(i%8)) != 0
 		}
@@ -169,6 +171,12 @@ func (m *model) apply(ev scheduler.Event) {
 		}
 	case scheduler.PeerLeft:
 		m.drop(ev.Peer)
+	case scheduler.PieceBegun:
+		if p := m.peer(ev.Peer); p != nil {
+			if _, ok := p.asked[ev.Piece]; ok {
+				p.begun[ev.Piece] = true
+			}
+		}
 	case scheduler.PieceReceived:
 		if p := m.peer(ev.Peer); p != nil {
 			m.answer(p, ev.Piece)
@@ -176,6 +184,7 @@ func (m *model) apply(ev scheduler.Event) {
 	case scheduler.FetchFailed:
 		if p := m.peer(ev.Peer); p != nil {
 			if cancelled, ok := p.asked[ev.Piece]; ok {
+				cancelled = cancelled || p.reclaimed[ev.Piece]
 				m.answer(p, ev.Piece)
 				switch {
 				case ev.Code == protocol.CodeBusy:
@@ -225,6 +234,8 @@ func (m *model) apply(ev scheduler.Event) {
 func (m *model) answer(p *member, piece int) {
 	if _, ok := p.asked[piece]; ok {
 		delete(p.asked, piece)
+		delete(p.begun, piece)
+		delete(p.reclaimed, piece)
 		m.inFlight -= m.bytes(piece)
 	}
 }
@@ -254,6 +265,15 @@ func (m *model) carryOut(e scheduler.Effect) {
 			m.t.Fatalf("%v of nothing that was asked for", e)
 		}
 		p.asked[e.Piece] = true
+	case scheduler.Reclaim:
+		p := m.peer(e.Peer)
+		if p == nil {
+			m.t.Fatalf("%v from a peer that is not connected", e)
+		}
+		if cancelled, ok := p.asked[e.Piece]; !ok || cancelled || p.reclaimed[e.Piece] || p.begun[e.Piece] {
+			m.t.Fatalf("%v, of nothing that waits there", e)
+		}
+		p.reclaimed[e.Piece] = true
 	case scheduler.Verify:
 		if _, ok := m.author[e.Piece]; ok || m.done[e.Piece] {
 			m.t.Fatalf("%v for the second time", e)

@@ -10,12 +10,18 @@ import (
 type request struct {
 	piece     int
 	from      *remote
-	cancelled time.Duration // when it was taken back; notYet if it was not
+	begun     bool          // its bytes are arriving
+	reclaimed time.Duration // notYet if it was not
+	cancelled time.Duration // when it was given up; notYet if it was not
 }
 
 const notYet time.Duration = -1
 
 func (r *request) live() bool { return r.cancelled == notYet }
+
+// waits reports whether a request has to wait for others at its peer, as far
+// as is known.
+func (r *request) waits() bool { return r.live() && !r.begun }
 
 // remote is a connected peer.
 type remote struct {
@@ -107,27 +113,25 @@ func (s *Scheduler) gained(ev PeerHas) {
 	p.have.Set(uint(ev.Piece))
 	s.tally(p, ev.Piece, 1)
 	s.pieces.order.increase(ev.Piece)
-	s.aimAnew(ev.Piece)
+	s.spread(p, ev.Piece)
 }
 
-// aimAnew takes back a request that waits at the peer which alone had the piece
-// before: another has it now, and there are pieces that only the first one has.
-func (s *Scheduler) aimAnew(piece int) {
-	if s.pieces.status[piece] != requested || int(s.pieces.order.avail[piece])+s.seeders != 2 {
+// spread reclaims a request that waits elsewhere, because p has the piece now:
+// always if it waits at a peer that has everything, whose time is best spent on
+// what others lack; else with a chance that leaves each holder of the piece an
+// equal part of those who wait for it.
+func (s *Scheduler) spread(p *remote, piece int) {
+	if s.pieces.status[piece] != requested || p.full() || p.hold > s.now {
 		return
 	}
-	for _, r := range s.flights.byPiece[piece] {
-		if r.live() && r != r.from.out[0] && s.hasRarer(r.from, piece) {
-			s.cancel(r)
-		}
+	asked := s.flights.byPiece[piece]
+	if len(asked) != 1 || !asked[0].waits() {
+		return
 	}
-}
-
-// hasRarer reports whether the rarest wanted piece is rarer than this one, and
-// the peer has it.
-func (s *Scheduler) hasRarer(p *remote, piece int) bool {
-	order := s.pieces.order
-	return len(order.order) > 0 && order.avail[order.order[0]] < order.avail[piece] && p.has(int(order.order[0]))
+	holders := int(s.pieces.order.avail[piece]) + s.seeders
+	if r := asked[0]; r.from.have == nil || s.rng.IntN(holders) == 0 {
+		s.reclaim(r)
+	}
 }
 
 // lacks notes that a peer does not have a piece, whatever it said before.

@@ -19,6 +19,9 @@ const (
 	// maxAsked bounds those together with requests taken back but not answered:
 	// the third is the way out when both peers hang.
 	maxAsked = 3
+	// letGo is how long a peer may take to let go of a request that waits there,
+	// before it is asked of another one all the same.
+	letGo = time.Second
 	// advantage is how many times sooner a second peer must be expected to
 	// deliver before a piece is asked of it too.
 	advantage = 2
@@ -74,7 +77,12 @@ func (s *Scheduler) serve(p *remote) bool {
 	if r == nil || !s.afford(r.piece) {
 		return false
 	}
-	if r != r.from.out[0] || s.flights.live(r.piece) == maxLive {
+	switch {
+	case r.waits() && r.reclaimed == notYet:
+		r.from.pace.slowed(s.now, s.pieces.length)
+		s.reclaim(r)
+		return false // asked when the other one has let go of it
+	case r.waits() || s.flights.live(r.piece) == maxLive:
 		r.from.pace.slowed(s.now, s.pieces.length)
 		s.cancel(r)
 	}
@@ -165,6 +173,11 @@ func (s *Scheduler) endgame() bool {
 	return len(s.pieces.order.order) == nobody
 }
 
+// leaving reports whether the answer to a reclaimed request may still come soon.
+func (s *Scheduler) leaving(r *request) bool {
+	return r.reclaimed != notYet && s.now-r.reclaimed < letGo
+}
+
 // late returns the request of another peer that p should take over, or share:
 // the one expected last, if p is expected to be much sooner. A request that
 // waits behind others at its peer moves; one that is probably being sent is
@@ -185,7 +198,7 @@ func (s *Scheduler) late(p *remote) *request {
 			continue
 		}
 		for before, r := range q.out {
-			if !r.live() || before == 0 && !share || !p.has(r.piece) || p.asked(r.piece) != nil {
+			if !r.live() || r.begun && !share || !p.has(r.piece) || p.asked(r.piece) != nil || s.leaving(r) {
 				continue
 			}
 			expected := q.pace.remaining(s.now, before, length)

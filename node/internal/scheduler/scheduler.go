@@ -76,6 +76,8 @@ func (s *Scheduler) Step(at time.Duration, ev Event) []Effect {
 		s.gained(ev)
 	case PeerLeft:
 		s.left(ev.Peer)
+	case PieceBegun:
+		s.begun(ev)
 	case PieceReceived:
 		s.received(ev)
 	case FetchFailed:
@@ -116,6 +118,14 @@ func (s *Scheduler) emit(e Effect) { s.effects = append(s.effects, e) }
 func (s *Scheduler) end(e Effect) {
 	s.emit(e)
 	s.over = true
+}
+
+func (s *Scheduler) begun(ev PieceBegun) {
+	if p := s.byID[ev.Peer]; p != nil {
+		if r := p.asked(ev.Piece); r != nil {
+			r.begun = true
+		}
+	}
 }
 
 func (s *Scheduler) received(ev PieceReceived) {
@@ -163,13 +173,13 @@ func (s *Scheduler) failed(ev FetchFailed) {
 	if r == nil {
 		return
 	}
-	live := r.live()
+	refused := r.live() && r.reclaimed == notYet
 	s.answered(r)
 	switch {
 	case ev.Code == protocol.CodeBusy:
 		p.pace.window = max(minWindow, p.pace.window/2)
 		p.hold = s.now + busyHold
-	case ev.Code != "" || live:
+	case ev.Code != "" || refused:
 		// Who gives up a request that nobody took back is not asked for that
 		// piece again at once, or the two would go on like that.
 		s.lacks(p, ev.Piece)

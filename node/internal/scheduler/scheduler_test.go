@@ -67,6 +67,11 @@ func TestInvariants(t *testing.T) {
 				step(scheduler.PeerHas{Peer: peer.Draw(t, "peer"), Piece: piece.Draw(t, "piece")})
 			},
 			"leave": func(t *rapid.T) { step(scheduler.PeerLeft{Peer: peer.Draw(t, "peer")}) },
+			"begin": func(t *rapid.T) {
+				if r, ok := request(t); ok {
+					step(scheduler.PieceBegun(r))
+				}
+			},
 			"receive": func(t *rapid.T) {
 				if r, ok := request(t); ok {
 					step(scheduler.PieceReceived{Peer: r.Peer, Piece: r.Piece, RTT: time.Duration(rapid.IntRange(0, 200).Draw(t, "rtt")) * time.Millisecond})
@@ -95,6 +100,7 @@ func TestInvariants(t *testing.T) {
 			"nonsense": func(t *rapid.T) {
 				p, i := peer.Draw(t, "peer"), piece.Draw(t, "piece")
 				step(rapid.SampledFrom([]scheduler.Event{
+					scheduler.PieceBegun{Peer: p, Piece: i},
 					scheduler.PieceReceived{Peer: p, Piece: i},
 					scheduler.FetchFailed{Peer: p, Piece: i},
 					scheduler.PieceVerified{Piece: i},

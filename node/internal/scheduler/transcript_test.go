@@ -103,6 +103,8 @@ func parseEvent(t *testing.T, words []string) scheduler.Event {
 		return scheduler.PeerHas{Peer: id(), Piece: n(2)}
 	case "left":
 		return scheduler.PeerLeft{Peer: id()}
+	case "begun":
+		return scheduler.PieceBegun{Peer: id(), Piece: n(2)}
 	case "received":
 		return scheduler.PieceReceived{Peer: id(), Piece: n(2), RTT: 10 * time.Millisecond}
 	case "failed":
@@ -140,6 +142,8 @@ func describe(e scheduler.Effect) string {
 		return fmt.Sprintf("fetch %d from %s", e.Piece, e.Peer)
 	case scheduler.CancelFetch:
 		return fmt.Sprintf("cancel %d at %s", e.Piece, e.Peer)
+	case scheduler.Reclaim:
+		return fmt.Sprintf("reclaim %d from %s", e.Piece, e.Peer)
 	case scheduler.Verify:
 		return fmt.Sprintf("verify %d of %s", e.Piece, e.Peer)
 	case scheduler.Ban:

@@ -18,7 +18,9 @@ func (l *loop) carryOut(ctx context.Context, e scheduler.Effect) {
 	case scheduler.Fetch:
 		l.fetch(e)
 	case scheduler.CancelFetch:
-		l.cancelFetch(e)
+		l.cancel(e.Peer, e.Piece)
+	case scheduler.Reclaim:
+		l.cancel(e.Peer, e.Piece)
 	case scheduler.Verify:
 		l.verify(ctx, e)
 	case scheduler.Ban:
@@ -38,9 +40,9 @@ func (l *loop) fetch(e scheduler.Fetch) {
 	}
 }
 
-func (l *loop) cancelFetch(e scheduler.CancelFetch) {
-	if s := l.roster.session(e.Peer); s != nil {
-		s.link.Cancel(e.Piece)
+func (l *loop) cancel(id scheduler.Peer, piece int) {
+	if s := l.roster.session(id); s != nil {
+		s.link.Cancel(piece)
 	}
 }
 

@@ -31,6 +31,10 @@ func (m linkEvent) apply(ctx context.Context, l *loop) {
 			return
 		}
 		l.step(ctx, scheduler.PeerHas{Peer: s.id(), Piece: ev.Piece})
+	case piece.Begun:
+		if s.joined {
+			l.step(ctx, scheduler.PieceBegun{Peer: s.id(), Piece: ev.Piece})
+		}
 	case piece.Received:
 		l.received(ctx, s, ev)
 	case piece.Dropped:
@@ -55,7 +59,7 @@ func (m linkEvent) discard() int {
 		if m.session.link != nil {
 			return 1
 		}
-	case piece.Bitfield, piece.Have, piece.Dropped:
+	case piece.Bitfield, piece.Have, piece.Begun, piece.Dropped:
 	}
 	return 0
 }
