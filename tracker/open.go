@@ -19,6 +19,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
+	"github.com/p2pshare/p2pshare/protocol/lan"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 	"github.com/p2pshare/p2pshare/tracker/internal/auth"
@@ -61,6 +62,7 @@ type Tracker struct {
 	ready chan struct{} // closed once it serves and the mark of a new network is gone
 	loops sync.WaitGroup
 	close func() error // once
+	hush  func()       // ends the announcement; set by awaitReady, read after loops have ended
 }
 
 // New opens folder, host and catalog, and begins to serve once in step with
@@ -209,9 +211,16 @@ func (t *Tracker) awaitReady() {
 	case <-t.stop:
 		return
 	}
-	if err := dropMark(t.cfg.Dir); err != nil {
+	err := dropMark(t.cfg.Dir)
+	if err != nil {
 		log.Errorw("a wiped disk would begin the network afresh", "err", err)
 		t.note(Activity{What: "mark", Result: string(protocol.CodeOf(err)), Detail: err.Error(), Warn: true})
+	}
+	if t.cfg.Announce {
+		if t.hush, err = lan.Announce(t.host); err != nil {
+			// It is a convenience, and many machines have no such network.
+			t.note(Activity{What: "announce", Result: "failed", Detail: err.Error()})
+		}
 	}
 	close(t.ready)
 }
@@ -285,6 +294,9 @@ func (t *Tracker) closeParts() error {
 		note("service", t.rpc.Close())
 	}
 	t.loops.Wait()
+	if t.hush != nil {
+		t.hush()
+	}
 	if t.replica != nil {
 		note("replica", t.replica.Close())
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	// stays the caller's to close, and Listen and MaxClients do not touch it.
 	// Nil: one that listens at the entry's address.
 	Host libp2phost.Host
+	// Announce tells the local network by multicast DNS where this tracker is,
+	// as soon as it serves, for clients that look for one.
+	Announce bool
 	// Now replaces the wall clock, for tests; nil: time.Now.
 	Now func() time.Time
 	// Log gets one line for each thing a user did and each event of the system;

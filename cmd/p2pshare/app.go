@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"runtime/debug"
 
@@ -29,6 +30,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// quic-go tells everybody on standard error that a kernel's UDP buffers are
 	// small; QUIC is our fallback, and standard error belongs to the user.
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	// The same goes for what multicast DNS says of interfaces without IPv6. We
+	// ourselves write no log this way.
+	log.SetOutput(io.Discard)
 	err := newApp(streams{stdin, stdout, stderr}).Run(args)
 	if _, told := errors.AsType[toldError](err); !told {
 		tell(stderr, err)

@@ -42,6 +42,7 @@ func clientCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `RATE` of files per second, over all transfers, for example 10MiB"},
 			&cli.StringFlag{Name: "download-limit", Usage: "fetch at most `RATE` per second, over all transfers"},
 			&cli.BoolFlag{Name: "accept-new-trackers", DisableDefaultText: true, Usage: "trust trackers that are listed without an id, and remember their ids"},
+			&cli.BoolFlag{Name: "discover", DisableDefaultText: true, Usage: "in place of TRACKER_INFO: find the trackers of the local network, show their ids, ask, and remember them"},
 			&cli.BoolFlag{Name: "strict-tickets", DisableDefaultText: true, Usage: "while no tracker is reachable, serve nobody for longer than a ticket lasts (15 minutes), instead of four hours"},
 		},
 		Action:          func(c *cli.Context) error { return runClient(c, std) },
@@ -55,6 +56,7 @@ type clientRun struct {
 	std           streams
 	listen        string
 	list          string
+	discover      bool // in place of list
 	data          string
 	downloads     string
 	commands      []string
@@ -99,7 +101,11 @@ func runClient(c *cli.Context, std streams) error {
 	defer log.Close()
 	asking, stopAsking := context.WithCancel(ctx)
 	defer stopAsking()
-	n, err := node.New(r.options(asking, log)...)
+	trackers, err := r.trackers(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(append(r.options(asking, log), trackers)...)
 	if err != nil {
 		return err
 	}
@@ -140,12 +146,16 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	r := clientRun{
 		std: std, data: c.String("data"), downloads: c.String("downloads"), commands: c.StringSlice("c"), workers: c.Int("workers"),
 		stopAtFirst: c.Bool("e"), stay: c.Bool("stay"), json: c.Bool("json"), passwordStdin: c.Bool("password-stdin"), acceptNew: c.Bool("accept-new-trackers"),
-		strictTickets: c.Bool("strict-tickets"),
+		strictTickets: c.Bool("strict-tickets"), discover: c.Bool("discover"),
 	}
-	switch c.NArg() {
-	case 1:
+	switch {
+	case r.discover && c.NArg() <= 1:
+		r.listen = c.Args().Get(0)
+	case r.discover:
+		return r, usagef("%d arguments; usage: p2pshare client --discover [FLAGS] [LISTEN]: it takes the place of TRACKER_INFO", c.NArg())
+	case c.NArg() == 1:
 		r.list = c.Args().Get(0)
-	case 2:
+	case c.NArg() == 2:
 		r.listen, r.list = c.Args().Get(0), c.Args().Get(1)
 	default:
 		return r, usagef("%d arguments; usage: p2pshare client [FLAGS] [LISTEN] TRACKER_INFO, with the flags before the arguments", c.NArg())
@@ -154,7 +164,11 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	if r.listen != "" {
 		at, err := netip.ParseAddrPort(r.listen)
 		if err != nil {
-			return r, protocol.Errorf(protocol.CodeConfig, "LISTEN %s is not IP:PORT", protocol.Quote(r.listen))
+			hint := ""
+			if r.discover {
+				hint = "; --discover takes the place of TRACKER_INFO"
+			}
+			return r, protocol.Errorf(protocol.CodeConfig, "LISTEN %s is not IP:PORT%s", protocol.Quote(r.listen), hint)
 		}
 		port = at.Port()
 	}
@@ -173,8 +187,10 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 			*limit.to = rate
 		}
 	}
-	if _, err := roster.Read(r.list); err != nil {
-		return r, err // before any folder is made
+	if !r.discover {
+		if _, err := roster.Read(r.list); err != nil {
+			return r, err // before any folder is made
+		}
 	}
 	if r.data == "" {
 		dir, err := defaultData(port)
@@ -220,12 +236,36 @@ func defaultData(port uint16) (string, error) {
 	return filepath.Join(state, "p2pshare", name), nil
 }
 
+// trackers names the network's trackers to the node: those of the list, or those
+// that the local network tells of, without the ids that it tells: to each the
+// node puts its question of its own before it believes anything.
+func (r clientRun) trackers(ctx context.Context) (node.Option, error) {
+	if !r.discover {
+		return node.WithTrackerFile(r.list), nil
+	}
+	// No command is under way that an interrupt could be for.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	found, err := node.Discover(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]string, len(found))
+	for i, f := range found {
+		fmt.Fprintf(r.std.err, "note: found the tracker %s with the id %s\n", f.Address, f.ID)
+		addrs[i] = f.Address
+	}
+	return node.WithTrackers(addrs...), nil
+}
+
 // options turns flags into those of the node. A question may be put to the
 // terminal until asking ends.
 func (r clientRun) options(asking context.Context, log *logFile) []node.Option {
 	opts := []node.Option{
 		node.WithDataDir(r.data),
-		node.WithTrackerFile(r.list),
 		node.WithLog(func(e node.Event) {
 			log.line(e.Time, "what", e.Kind, "group", e.Group, "user", e.User, "file", e.File, "text", e.Text)
 		}),

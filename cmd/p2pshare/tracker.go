@@ -33,6 +33,7 @@ func trackerCommand(std streams) *cli.Command {
 			&cli.IntFlag{Name: "max-clients", Value: defaultClients, Usage: "how many clients to be prepared for; other limits follow"},
 			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts"},
 			&cli.IntFlag{Name: "min-password", Value: 8, Usage: "the least length of a password, in characters"},
+			&cli.BoolFlag{Name: "no-announce", DisableDefaultText: true, Usage: "do not tell the local network that a tracker is here; \"client --discover\" does not find it then"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "NAME=VALUE replaces a rate limit (repeatable); help lists them"},
 		},
 		Subcommands: []*cli.Command{
@@ -146,6 +147,7 @@ func trackerConfig(c *cli.Context) (tracker.Config, error) {
 	return tracker.Config{
 		Trackers: entries, Number: number, Dir: dir, Listen: c.String("listen"),
 		MaxClients: c.Int("max-clients"), RegistrationClosed: registration == "closed", MinPassword: c.Int("min-password"),
+		Announce: !c.Bool("no-announce"),
 	}, nil
 }
 

@@ -80,10 +80,12 @@ tracker beta 2
 ready alpha
 ready beta
 
-client() { # name
+client() { # name [list]: without a list it looks for the trackers
+	local flags=()
+	[ $# = 2 ] || flags=(--discover --accept-new-trackers)
 	mkfifo "$dir/$1.in" "$dir/$1.out"
 	mkdir "$dir/$1-files"
-	on "$1" "$bin" client --json --data "$dir/$1" --downloads "$dir/$1-files" "${addr[$1]}:6000" "$info" \
+	on "$1" "$bin" client --json --data "$dir/$1" --downloads "$dir/$1-files" "${flags[@]}" "${addr[$1]}:6000" ${2:+"$2"} \
 		<"$dir/$1.in" >"$dir/$1.out" 2>"$dir/$1.err" &
 	pid[$1]=$!
 	exec {in[$1]}>"$dir/$1.in" {out[$1]}<"$dir/$1.out"
@@ -101,10 +103,15 @@ reply() {
 }
 
 for c in ada bob carol dave; do
-	client "$c"
+	if [ $c = dave ]; then
+		client dave
+	else
+		client "$c" "$info"
+	fi
 	ask "$c" create_user "$c" "password-of-$c" >/dev/null
 	ask "$c" login "$c" "password-of-$c" >/dev/null
 done
+grep -o 'found the tracker .*' "$dir/dave.err" | while read -r line; do say "dave, who has no list, $line"; done
 say "four clients are logged in"
 ask ada create_group lan >/dev/null
 for c in bob carol dave; do

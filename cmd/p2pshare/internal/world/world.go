@@ -29,6 +29,9 @@ type World struct {
 	// and one call at a time for each process; nil for nobody.
 	OnStderr func(process, line string)
 
+	// Announce lets trackers tell the local network of themselves.
+	Announce bool
+
 	bin   string
 	env   []string
 	procs []*Proc
@@ -89,7 +92,11 @@ func (w *World) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // Begin starts tracker number and does not wait.
 func (w *World) Begin(ctx context.Context, number int, flags ...string) (*Proc, error) {
-	args := append(append([]string{"tracker"}, flags...), w.Info, strconv.Itoa(number))
+	args := []string{"tracker"}
+	if !w.Announce {
+		args = append(args, "--no-announce")
+	}
+	args = append(append(args, flags...), w.Info, strconv.Itoa(number))
 	return w.start(ctx, fmt.Sprintf("tracker %d", number), args)
 }
 
