@@ -148,14 +148,17 @@ func (a *account) tellShare(ctx context.Context, g *pb.GroupRef, id protocol.Fil
 }
 
 func (n *Node) putManifest(ctx context.Context, group []byte, id protocol.FileID, encoded []byte) error {
-	return n.trackers.Do(ctx, func(ctx context.Context, service rpc) error {
+	return n.trackers.DoLong(ctx, func(ctx context.Context, service rpc, moved func(between int)) error {
 		stream := service.PutManifest(ctx)
 		msg := &pb.PutManifestRequest{GroupId: group, FileId: id[:]}
+		sent := 0
 		for part := range slices.Chunk(encoded, manifestPart) {
 			msg.Data = part
 			if stream.Send(msg) != nil {
 				break // the answer says why
 			}
+			sent += len(part)
+			moved(sent)
 			msg = &pb.PutManifestRequest{}
 		}
 		_, err := stream.CloseAndReceive()

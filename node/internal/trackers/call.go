@@ -36,6 +36,23 @@ func Call[Req, Res any](ctx context.Context, c *Client, method Unary[Req, Res], 
 // Do is Call for calls of any shape: f makes one call at the tracker given,
 // perhaps several times, each time at another one.
 func (c *Client) Do(ctx context.Context, f func(ctx context.Context, rpc pb.TrackerServiceClient) error) error {
+	return c.do(ctx, call{f: f})
+}
+
+// DoLong is Do for calls that carry much, over however slow a link. They may take
+// long as long as they move: f calls moved when they do, with how many bytes may
+// be in buffers between here and there, at most.
+func (c *Client) DoLong(ctx context.Context, f func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(between int)) error) error {
+	return c.do(ctx, call{long: f})
+}
+
+// call is f or long.
+type call struct {
+	f    func(ctx context.Context, rpc pb.TrackerServiceClient) error
+	long func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(between int)) error
+}
+
+func (c *Client) do(ctx context.Context, f call) error {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	began := time.Now()
@@ -71,7 +88,7 @@ func worthWaiting(err error, try int, spent time.Duration) time.Duration {
 }
 
 // round tries each tracker.
-func (c *Client) round(ctx context.Context, f func(ctx context.Context, rpc pb.TrackerServiceClient) error) error {
+func (c *Client) round(ctx context.Context, f call) error {
 	q := &queue{todo: c.known.candidates(c.holder(), c.cfg.Now()), ask: true}
 	again := map[*tracker]bool{}
 	renewed := false

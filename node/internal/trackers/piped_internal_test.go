@@ -53,7 +53,8 @@ func (noHost) Network() network.Network { return noNetwork{} }
 
 type noNetwork struct{ network.Network }
 
-func (noNetwork) ClosePeer(peer.ID) error { return nil }
+func (noNetwork) ClosePeer(peer.ID) error                     { return nil }
+func (noNetwork) Connectedness(peer.ID) network.Connectedness { return network.Connected }
 
 // noStore remembers nothing.
 type noStore struct{}

@@ -51,12 +51,12 @@ func (c *Client) renew(ctx context.Context, s *session) error {
 			return q.err()
 		}
 		var res *connect.Response[pb.LoginResponse]
-		answered, err := c.attempt(ctx, t, q, func(ctx context.Context, rpc pb.TrackerServiceClient) (err error) {
+		answered, err := c.attempt(ctx, t, q, call{f: func(ctx context.Context, rpc pb.TrackerServiceClient) (err error) {
 			req := connect.NewRequest(&pb.RenewRequest{})
 			withSession(req.Header(), s.envelope)
 			res, err = rpc.Renew(ctx, req)
 			return err
-		})
+		}})
 		switch {
 		case err == nil:
 			return c.replace(s, res.Msg)

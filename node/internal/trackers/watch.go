@@ -6,21 +6,21 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
 // attempt makes the call at one tracker. answered tells whether err is what
 // the tracker said; otherwise it could not be talked to. A tracker that takes
 // long is fine as long as it says anything at all; one that has fallen silent
 // is given up after 3.5 s at most, errSilent, and by then the other trackers of
-// the queue have been asked whether they are there.
-func (c *Client) attempt(ctx context.Context, t *tracker, q *queue, f func(context.Context, pb.TrackerServiceClient) error) (answered bool, err error) {
-	calling, cancel := context.WithTimeout(ctx, answerBudget)
+// the queue have been asked whether they are there. Of long calls, what may be
+// in buffers gets the time that a slow link takes for it.
+func (c *Client) attempt(ctx context.Context, t *tracker, q *queue, f call) (answered bool, err error) {
+	calling, moving, cancel := f.begin(ctx)
 	defer cancel()
 	id, _, _, _ := c.known.identity(t)
 	rpc := c.rpcOf(t, id)
 	done := make(chan error, 1)
-	if !c.spawn(func() { done <- f(calling, rpc) }) {
+	if !c.spawn(func() { done <- f.make(calling, rpc, moving) }) {
 		return false, errClosed
 	}
 	tick := time.NewTicker(doubt)
@@ -33,13 +33,16 @@ func (c *Client) attempt(ctx context.Context, t *tracker, q *queue, f func(conte
 			switch {
 			case answered:
 				c.known.hear(t, c.cfg.Now())
+			case moving.isLate():
+				err = context.DeadlineExceeded
 			case there != nil: // its connection was given up elsewhere for the same reason
 				err = errSilent
 			}
 			return answered, err
 		case <-tick.C:
-			if there == nil && c.known.silent(t, c.cfg.Now()) >= doubt {
-				there = c.ask(calling, t, signOfLife)
+			slack := moving.slack()
+			if quiet := min(c.known.silent(t, c.cfg.Now()), moving.quiet()); there == nil && quiet >= doubt+slack {
+				there = c.ask(calling, t, signOfLife+slack)
 				c.lookAhead(ctx, q)
 			}
 		case err := <-there:
