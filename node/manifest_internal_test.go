@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 	"github.com/zeebo/blake3"
 
@@ -21,21 +22,46 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
 
-// manifests are trackers of which the first that is asked for a description
-// sends another file's.
-type manifests struct {
+// fakes are trackers that answer as a test says; calls are counted.
+type fakes struct {
 	pb.UnimplementedTrackerServiceHandler
-	asked  atomic.Int32
-	answer func(call int32) []byte
+	asked    atomic.Int32
+	manifest func(call int32) []byte
+	ticket   func(client peer.ID) ([]byte, error)
 }
 
-func (m *manifests) Hello(context.Context, *connect.Request[pb.HelloRequest]) (*connect.Response[pb.HelloResponse], error) {
+func (m *fakes) Hello(context.Context, *connect.Request[pb.HelloRequest]) (*connect.Response[pb.HelloResponse], error) {
 	network := protocol.NetworkID{7}
 	return connect.NewResponse(&pb.HelloResponse{NetworkId: network[:], Version: protocol.Version, Serving: true}), nil
 }
 
-func (m *manifests) GetManifest(_ context.Context, _ *connect.Request[pb.FileRequest], out *connect.ServerStream[pb.ManifestChunk]) error {
-	return out.Send(&pb.ManifestChunk{Data: m.answer(m.asked.Add(1))})
+func (m *fakes) GetManifest(_ context.Context, _ *connect.Request[pb.FileRequest], out *connect.ServerStream[pb.ManifestChunk]) error {
+	return out.Send(&pb.ManifestChunk{Data: m.manifest(m.asked.Add(1))})
+}
+
+func (m *fakes) IssueTicket(_ context.Context, r *connect.Request[pb.IssueTicketRequest]) (*connect.Response[pb.IssueTicketResponse], error) {
+	m.asked.Add(1)
+	client, err := peer.Decode(r.Peer().Addr)
+	if err != nil {
+		return nil, err
+	}
+	t, err := m.ticket(client)
+	return connect.NewResponse(&pb.IssueTicketResponse{Ticket: t}), err
+}
+
+// client is a client of some of the trackers.
+func (m *fakes) client(t *testing.T, r *records.Records, entries ...roster.Entry) (*trackers.Client, host.Host) {
+	t.Helper()
+	h := testHost(t)
+	c, err := trackers.New(trackers.Config{
+		Host: h, Entries: entries, Store: r,
+		PinFile: filepath.Join(t.TempDir(), "known_trackers"), Sink: func(trackers.Signal) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c, h
 }
 
 func testHost(t *testing.T) host.Host {
@@ -49,7 +75,7 @@ func testHost(t *testing.T) host.Host {
 }
 
 // serve starts one of the trackers.
-func (m *manifests) serve(t *testing.T, number int) roster.Entry {
+func (m *fakes) serve(t *testing.T, number int) roster.Entry {
 	t.Helper()
 	h := testHost(t)
 	l, err := gostream.Listen(h, protocol.TrackerProtocol)
@@ -87,20 +113,13 @@ func TestWrongManifestIsAskedForElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			m := &manifests{answer: func(call int32) []byte {
+			m := &fakes{manifest: func(call int32) []byte {
 				if call <= tt.lies {
 					return wrong.Encode()
 				}
 				return right.Encode()
 			}}
-			c, err := trackers.New(trackers.Config{
-				Host: testHost(t), Entries: []roster.Entry{m.serve(t, 1), m.serve(t, 2)}, Store: r,
-				PinFile: filepath.Join(t.TempDir(), "known_trackers"), Sink: func(trackers.Signal) {},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
+			c, _ := m.client(t, r, m.serve(t, 1), m.serve(t, 2))
 			a := &account{node: &Node{records: r, trackers: c}}
 			got, err := a.manifest(t.Context(), fileKey{file: right.ID()})
 			if protocol.CodeOf(err) != tt.want || err == nil && got.Name != "a" {

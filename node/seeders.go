@@ -13,7 +13,6 @@ import (
 	"github.com/p2pshare/p2pshare/node/internal/swarm"
 	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/credential"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
@@ -115,62 +114,6 @@ func (d *Download) addPeer(s *swarm.Swarm, m *pb.Seeder) {
 	}
 	h.Peerstore().AddAddrs(id, addrs, addrTTL)
 	s.AddPeer(swarm.Peer{ID: id, User: m.GetUser()})
-}
-
-// heldTicket is a ticket of this user for one group.
-type heldTicket struct {
-	envelope        []byte
-	renew, accepted time.Time // when to ask for another; until when it is good
-}
-
-// ticket returns a ticket for a group: the one at hand until half of its life,
-// then a fresh one. While no tracker is reachable the old one is returned:
-// seeders that have none either may accept it still.
-func (a *account) ticket(ctx context.Context, g protocol.GroupID) (heldTicket, error) {
-	select {
-	case a.ticketing <- struct{}{}:
-		defer func() { <-a.ticketing }()
-	case <-ctx.Done():
-		return heldTicket{}, ctx.Err()
-	}
-	n := a.node
-	a.mu.Lock()
-	held := a.tickets[g]
-	a.mu.Unlock()
-	now := n.trackers.Now()
-	if held.envelope != nil && now.Before(held.renew) {
-		return held, nil
-	}
-	res, err := trackers.Call(ctx, n.trackers, rpc.IssueTicket, &pb.IssueTicketRequest{GroupId: g[:]})
-	if err != nil {
-		if held.envelope != nil && (protocol.CodeOf(err) == protocol.CodeNoTracker || now.Before(held.accepted)) {
-			return held, nil
-		}
-		return heldTicket{}, err
-	}
-	t, err := credential.OpenTicket(res.GetTicket(), n.own(a.network))
-	if err != nil {
-		return heldTicket{}, err
-	}
-	held = heldTicket{envelope: res.GetTicket(), renew: now.Add(t.Expires.Sub(t.Issued) / 2), accepted: t.Expires}
-	a.mu.Lock()
-	a.tickets[g] = held
-	a.mu.Unlock()
-	return held, nil
-}
-
-// heldTicket returns the ticket at hand, nil if there is none.
-func (a *account) heldTicket(g protocol.GroupID) []byte {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.tickets[g].envelope
-}
-
-// forgetTickets makes the next stream ask for a fresh ticket.
-func (a *account) forgetTickets() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.tickets)
 }
 
 // manifestAhead is how much of a description may be on its way before anything
