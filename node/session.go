@@ -234,7 +234,7 @@ func (a *account) lostGroup(id protocol.GroupID, name, why string) {
 		}
 	}
 	ended := a.endShares(why, slices.DeleteFunc(a.allShares(), func(s *share) bool { return s.key.group != id }))
-	a.spawn(func() { a.recordEnds(why, ended) })
+	a.spawn(func() { a.recordEnds(ended) })
 }
 
 // closeDisallowed ends the streams that the gate does not allow any more.

@@ -79,25 +79,28 @@ func (a *account) stopServing(s *share) {
 // the reason, and tells the trackers, later if none is there. All of them are
 // recorded at once: who loses a group may lose thousands.
 func (a *account) withdraw(why string, all ...*share) {
-	a.recordEnds(why, a.endShares(why, all))
+	a.recordEnds(a.endShares(why, all))
 }
 
 // endShares is the part of withdraw that waits for nothing. It returns the
 // shares that have ended by it.
 func (a *account) endShares(why string, all []*share) (ended []*share) {
+	var recs []records.Share
 	for _, s := range all {
 		if a.share(s.key) == s && s.withdraw(why) {
 			a.stopServing(s)
-			ended = append(ended, s)
+			ended, recs = append(ended, s), append(recs, s.record())
 		}
+	}
+	if len(recs) > 0 {
+		a.node.tell(withdrawn(recs, why))
 	}
 	return ended
 }
 
 // recordEnds is the rest of withdraw, for shares that have not been shared
 // again meanwhile.
-func (a *account) recordEnds(why string, ended []*share) {
-	n := a.node
+func (a *account) recordEnds(ended []*share) {
 	var recs []records.Share
 	err := a.record(func() error {
 		for _, s := range ended {
@@ -108,7 +111,7 @@ func (a *account) recordEnds(why string, ended []*share) {
 		if len(recs) == 0 {
 			return nil
 		}
-		return n.records.WithdrawShares(recs...)
+		return a.node.records.WithdrawShares(recs...)
 	})
 	if len(recs) == 0 {
 		return
@@ -116,7 +119,6 @@ func (a *account) recordEnds(why string, ended []*share) {
 	if err != nil {
 		log.Errorw("cannot record that shares ended", "file", recs[0].File, "count", len(recs), "err", err)
 	}
-	n.tell(withdrawn(recs, why))
 	nudge(a.stopped)
 }
 
