@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/ergochat/readline"
@@ -44,7 +43,7 @@ func (s *Shell) Interact(ctx context.Context, t Terminal) error {
 		Prompt:                 "p2pshare> ",
 		HistoryFile:            t.History,
 		DisableAutoSaveHistory: true,
-		AutoComplete:           completer{},
+		AutoComplete:           completer{func(c *command, words []string) []string { return s.candidates(ctx, c, words) }},
 		InterruptPrompt:        "\n",
 		EOFPrompt:              "\n",
 		Stdin:                  readerOnly{echo},
@@ -177,28 +176,6 @@ func ownFile(path string) error {
 	}
 	err = f.Chmod(0o600)
 	return errors.Join(err, f.Close())
-}
-
-// completer completes the names of commands.
-type completer struct{}
-
-// Do returns what may follow the word at the cursor.
-func (completer) Do(text []rune, pos int) ([][]rune, int) {
-	typed := string(text[:pos])
-	word := strings.ToLower(strings.TrimLeft(typed, " \t"))
-	if rest, inHelp := strings.CutPrefix(word, "help "); inHelp {
-		word = strings.TrimLeft(rest, " ")
-	}
-	if strings.ContainsAny(word, " \t") {
-		return nil, 0
-	}
-	var out [][]rune
-	for _, c := range table() {
-		if rest, ok := strings.CutPrefix(c.name, word); ok {
-			out = append(out, []rune(rest+" "))
-		}
-	}
-	return out, len([]rune(word))
 }
 
 // cursor answers the line editor's question where the cursor is, in place of
