@@ -39,7 +39,7 @@ func downloaderMemory(t *testing.T, size int64) {
 	}
 }
 
-func TestDownloaderMemory(t *testing.T) { downloaderMemory(t, 1<<30) }
+func TestDownloaderMemory(t *testing.T) { downloaderMemory(t, 256<<20) }
 
 func TestLongDownloaderMemory(t *testing.T) {
 	long(t)

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
+	"github.com/p2pshare/p2pshare/protocol"
 )
 
 // killUploader kills a client at so many moments of its uploads, each of another
@@ -51,9 +53,9 @@ func killUploader(t *testing.T, n *network, times int) {
 			// What this client remembers as its share it offers by itself.
 			n.eventually("the share is offered again", func() bool { return n.offering(bob, name) == 1 })
 		} else {
-			n.do(ada, command)
+			n.patiently(ada, command)
 		}
-		n.do(ada, command) // once more: harmless
+		n.patiently(ada, command) // once more: harmless
 		if got := n.offering(bob, name); got != 1 {
 			t.Errorf("kill %d: %d members offer %s, want 1", i, got, name)
 		}
@@ -69,6 +71,22 @@ func killUploader(t *testing.T, n *network, times int) {
 		}
 	}
 	t.Logf("of %d kills %d left a file that trackers list, %d one that is shared", times, listed, shared)
+}
+
+// patiently repeats a command while trackers have heard too many.
+func (n *network) patiently(c *world.Client, command string) {
+	n.t.Helper()
+	n.within(time.Minute, "trackers take one command more", func() bool {
+		err := c.Do(n.ctx, command, nil)
+		var e *world.Error
+		if errors.As(err, &e) && e.Reply.Error.Code == string(protocol.CodeRate) {
+			return false
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		return true
+	})
 }
 
 // lists reports whether the answer to a command has a file of that name.

@@ -214,12 +214,18 @@ func TestJournalPace(t *testing.T) {
 		if j.count() != 1 {
 			t.Errorf("%d saves after 2 s, want 1", j.count())
 		}
-		for i := 1; i <= 16; i++ {
+		for i := 1; i <= 32; i++ {
 			write(t, p, content, i)
+			if i == 16 {
+				synctest.Wait() // they are synced
+				if j.count() != 1 {
+					t.Errorf("%d saves after 16 pieces, want 1", j.count())
+				}
+			}
 		}
 		synctest.Wait()
 		if j.count() != 2 {
-			t.Errorf("%d saves after 16 pieces, want 2", j.count())
+			t.Errorf("%d saves after 32 pieces, want 2", j.count())
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()

@@ -55,8 +55,8 @@ func (p *Partial) enter() error {
 func (p *Partial) leave() { p.users.Done() }
 
 // WritePiece checks both hashes and, if good, writes the piece; then it may be
-// served. It is journaled after the next sync (8 MiB or 2 s); while 16 MiB wait
-// for that, WritePiece waits too. The error is
+// served. It is synced with others (8 MiB or 2 s) and journaled (16 MiB or 2 s);
+// while 16 MiB are not synced, WritePiece waits. The error is
 // a local fault (E_DISK_FULL, E_STATE, ...), says nothing about the peer and
 // leaves the piece missing. A good piece that is there already is not written.
 func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {

@@ -46,6 +46,12 @@ func dataSync(f *os.File) error {
 	}
 }
 
+// startSync begins to write to the disk what was written to f. It promises
+// nothing; dataSync does.
+func startSync(f *os.File, off, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // hasData reports whether something was ever written between off and off+n.
 // It may err on the side of true.
 func hasData(f *os.File, off, n int64) bool {

@@ -16,20 +16,25 @@ const (
 	// disk that is slower than the network the network waits. It is two pieces
 	// where pieces are that large.
 	volatileBytes = 16 << 20
-	// syncPace is how long a piece waits for others before it is synced, and how
-	// long a failed sync waits before it is tried again.
+	// journalBytes is how much is synced before it is recorded: what is synced and
+	// not recorded is looked at once more after a crash, and not fetched again.
+	journalBytes = 16 << 20
+	// syncPace is how long a piece waits for others before it is synced and
+	// recorded, and how long a failed sync waits before it is tried again.
 	syncPace = 2 * time.Second
 )
 
 // syncer makes verified pieces durable: first the data, then the journal. One
-// goroutine does so and owns saved and doubtful.
+// goroutine does so and owns saved, unrecorded and doubtful.
 type syncer struct {
 	part    *Partial
 	journal Journal
 	batch   int // pieces between two syncs
+	records int // pieces between two records
 
-	saved    bitfield // as in the journal; nil if nothing is known of it
-	doubtful bool     // a sync failed since: the system may have dropped what was written
+	saved      bitfield // as in the journal; nil if nothing is known of it
+	unrecorded int      // pieces that were synced since
+	doubtful   bool     // a sync failed: the system may have dropped what was written
 
 	urgent chan struct{}   // a batch is full; holds one
 	soon   chan struct{}   // a piece waits; holds one
@@ -42,8 +47,9 @@ type syncer struct {
 func (s *syncer) begin(p *Partial, j Journal, saved bitfield) {
 	*s = syncer{
 		part: p, journal: j, saved: saved,
-		batch:  int(max(1, syncBytes/p.manifest.PieceLength)),
-		urgent: make(chan struct{}, 1), soon: make(chan struct{}, 1),
+		batch:   int(max(1, syncBytes/p.manifest.PieceLength)),
+		records: int(max(1, journalBytes/p.manifest.PieceLength)),
+		urgent:  make(chan struct{}, 1), soon: make(chan struct{}, 1),
 		calls: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()
@@ -95,39 +101,50 @@ func (s *syncer) run() {
 			}
 			continue
 		case <-s.urgent:
-			err = s.write()
+			err = s.write(false)
 		case <-timer.C:
-			err = s.write()
+			err = s.write(true)
 		case answer := <-s.calls:
-			err = s.write()
+			err = s.write(true)
 			answer <- err
 		}
 		timer.Stop()
-		if armed = err != nil; armed {
+		if err != nil {
 			log.Errorw("pieces cannot be made durable, trying again", "file", protocol.Printable(s.part.manifest.Name), "err", err)
+		}
+		if armed = err != nil || s.unrecorded > 0; armed {
 			timer.Reset(syncPace)
 		}
 	}
 }
 
-// write makes a snapshot of the verified pieces durable.
-func (s *syncer) write() error {
+// write makes a snapshot of the verified pieces durable, and records it at once
+// or when there is enough to record.
+func (s *syncer) write(record bool) error {
 	if s.doubtful {
 		s.rewrite()
 	}
-	have, waiting := s.part.pieces.take()
+	pieces := s.part.pieces
+	have, waiting := pieces.take()
 	if s.saved != nil && have.equal(s.saved) {
-		s.part.pieces.settle(waiting, nil)
+		pieces.settle(waiting, nil)
 		return nil
 	}
-	err := s.part.data.Sync()
-	if err != nil {
+	if err := s.part.data.Sync(); err != nil {
 		s.doubtful = true
 		err = LocalFault(err, "writing", s.part.partPath())
-	} else if err = s.save(have); err == nil {
-		s.doubtful = false
+		pieces.settle(waiting, err)
+		return err
 	}
-	s.part.pieces.settle(waiting, err)
+	s.doubtful = false
+	pieces.settle(waiting, nil) // others may be written while this is recorded
+	if s.unrecorded += waiting; !record && s.unrecorded < s.records {
+		return nil
+	}
+	err := s.save(have)
+	if err != nil {
+		pieces.settle(0, err)
+	}
 	return err
 }
 
@@ -135,7 +152,7 @@ func (s *syncer) save(have bitfield) error {
 	if err := s.journal.Save(have.clone()); err != nil {
 		return journalFault(err, s.part.partPath())
 	}
-	s.saved = have
+	s.saved, s.unrecorded = have, 0
 	return nil
 }
 
