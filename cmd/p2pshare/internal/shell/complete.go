@@ -104,7 +104,7 @@ func (w openWord) quoteRest(rest string) (string, bool) {
 	}
 	var out strings.Builder
 	for i, r := range rest {
-		if strings.ContainsRune(special, r) && !(i == 0 && w.escaped) {
+		if strings.ContainsRune(special, r) && (i > 0 || !w.escaped) {
 			out.WriteByte('\\')
 		}
 		out.WriteRune(r)
@@ -131,7 +131,7 @@ func (c *command) kind(words []string) string {
 		}
 	}
 	var kinds []string
-	for _, word := range strings.Fields(c.args) {
+	for word := range strings.FieldsSeq(c.args) {
 		if strings.HasPrefix(word, "[-") || word == "DURATION]" || word == "[&]" {
 			continue
 		}
