@@ -64,11 +64,12 @@
 //	                          <-    WaitTurn, every 3 s while requests wait
 //
 // The seeder checks the ticket before it looks for the file, and refuses a
-// stranger, a file that is not there, and a file of another group alike. The
-// length of a Piece is what the manifest says. Deadlines count while the bytes
-// of a piece are under way: ten seconds without one, or less than 16 KiB/s over
-// twenty, end the stream, on either side. A piece comes from one peer alone, so
-// a wrong one names its author.
+// stranger, a file that is not there, and a file of another group alike. Whoever
+// has MaxPieceStreamsPerPeer streams open is refused another with E_BUSY before
+// that. The length of a Piece is what the manifest says. Deadlines count while
+// the bytes of a piece are under way: ten seconds without one, or less than
+// 16 KiB/s over twenty, end the stream, on either side. A piece comes from one
+// peer alone, so a wrong one names its author.
 //
 // # Tracker to tracker: /p2pshare/sync/1.0 and the topic /p2pshare/state/1.0
 //

@@ -87,11 +87,15 @@ func (d *download) first() error {
 	}
 }
 
-// refusal makes the error of the two codes that a refusal may have; any other
+// refusal makes the error of the codes that a refusal may have; any other
 // counts as the one that tells least.
 func refusal(code string) error {
-	if protocol.Code(code) == protocol.CodeSession {
+	switch protocol.Code(code) {
+	case protocol.CodeSession:
 		return protocol.Errorf(protocol.CodeSession, "the seeder says that the ticket has expired")
+	case protocol.CodeBusy:
+		return protocol.Errorf(protocol.CodeBusy, "the seeder serves as many downloads of this client as it does at once")
+	default: // told as one
 	}
 	return protocol.Errorf(protocol.CodeNotMember, "the seeder does not serve this file to you")
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // Content is a file that may be served, whole or growing. Its methods are safe
@@ -174,8 +176,13 @@ func (s *Server) all() []*upload {
 
 // serve runs one stream to its end, in the goroutine that libp2p made for it.
 func (s *Server) serve(st stream, remote peer.ID) {
-	u, ok := s.enter(st, remote)
-	if !ok {
+	u, err := s.enter(st, remote)
+	switch {
+	case errors.Is(err, errTooMany):
+		defer s.running.Done()
+		s.turnAway(st)
+		return
+	case err != nil:
 		_ = st.Reset()
 		return
 	}
@@ -186,19 +193,43 @@ func (s *Server) serve(st stream, remote peer.ID) {
 	}
 }
 
-// enter counts the stream, unless the peer has too many already.
-func (s *Server) enter(st stream, remote peer.ID) (*upload, bool) {
+var (
+	errClosed  = errors.New("the server is closed")
+	errTooMany = errors.New("the peer has as many streams as it may have")
+)
+
+// enter counts the stream. After errTooMany running counts it all the same.
+func (s *Server) enter(st stream, remote peer.ID) (*upload, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.perPeer[remote] >= protocol.MaxPieceStreamsPerPeer {
-		return nil, false
+	if s.closed {
+		return nil, errClosed
 	}
 	s.running.Add(1)
+	if s.perPeer[remote] >= protocol.MaxPieceStreamsPerPeer {
+		return nil, errTooMany
+	}
 	s.perPeer[remote]++
 	s.opened++
 	u := newUpload(s, st, remote, s.opened)
 	s.uploads[u] = struct{}{}
-	return u, true
+	return u, nil
+}
+
+// turnAway tells a peer that has too many streams so: it may come again when
+// one of them has ended. That says nothing about the file, or who may have it.
+func (s *Server) turnAway(st stream) {
+	late := time.AfterFunc(s.cfg.timing.open, func() { _ = st.Reset() })
+	defer late.Stop()
+	stop := context.AfterFunc(s.life, func() { _ = st.Reset() })
+	defer stop()
+	err := wire.Write(st, &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: string(protocol.CodeBusy)}}})
+	if err == nil {
+		err = st.Close()
+	}
+	if err != nil {
+		_ = st.Reset()
+	}
 }
 
 func (s *Server) leave(u *upload) {

@@ -3,8 +3,10 @@ package swarm_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,7 +178,7 @@ func (w *world) dial(ctx context.Context, p swarm.Peer, sink func(piece.Event)) 
 	case refuse != nil:
 		return nil, refuse
 	case offline:
-		return nil, protocol.Errorf(protocol.CodeNoSeeders, "no answer")
+		return nil, fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
 	}
 	l := &link{host: h, sink: sink, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	h.mu.Lock()

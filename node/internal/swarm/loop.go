@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -249,10 +250,18 @@ func (l *loop) waiting(now time.Time) (Reason, string) {
 	switch {
 	case hope:
 		return "", ""
+	case obstacle == protocol.CodeBusy:
+		return obstacle, "those who have the file serve as many downloads of this client as they do at once; this one goes on when another is through, progress is kept"
 	case obstacle == protocol.CodeNoTracker:
 		return obstacle, "no tracker is reachable to introduce this client to those who have the file; progress is kept"
 	case obstacle != "":
 		return obstacle, "those who have the file do not accept this client as a member of the group; waiting for a new ticket, progress is kept"
+	}
+	if n, why := l.roster.unreached(now); n > 0 && l.roster.joined == 0 {
+		if why != "" {
+			why = " (" + why + ")"
+		}
+		return code, fmt.Sprintf("none of those who have this file can be reached from here: %d tried%s; progress is kept", n, why)
 	}
 	return code, text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,9 @@ func TestUnreachablePeerIsRetriedLessAndLess(t *testing.T) {
 		h := w.add("p0", f, 10*time.Millisecond)
 		h.offline = true
 		r := start(t, w, f, nil, nil)
-		r.until(t, "reason", time.Minute, func(p swarm.Progress) bool { return p.Reason == protocol.CodeNoSeeders })
+		r.until(t, "reason", time.Minute, func(p swarm.Progress) bool {
+			return p.Reason == protocol.CodeNoSeeders && strings.Contains(p.Message, "can be reached from here: 1 tried (connection refused)")
+		})
 		time.Sleep(10 * time.Minute)
 		h.mu.Lock()
 		dials := slices.Clone(h.dials)
@@ -59,6 +62,24 @@ func TestRefusedUntilRenewal(t *testing.T) {
 		if got := fmt.Sprint(h.tickets); got != "[third]" {
 			t.Errorf("tickets shown on the link: %v", got)
 		}
+	})
+}
+
+// A seeder that serves eight downloads of this client is tried again soon,
+// however long it has been so, since one may end at any time.
+func TestBusyPeerIsTriedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := newWorld(), newFile(100)
+		h := w.add("p0", f, 10*time.Millisecond)
+		h.refuse = protocol.Errorf(protocol.CodeBusy, "busy")
+		r := start(t, w, f, nil, nil)
+		r.until(t, "reason", 5*time.Second, func(p swarm.Progress) bool { return p.Reason == protocol.CodeBusy && p.Message != "" })
+		time.Sleep(10 * time.Minute)
+		if p := r.Progress(); p.Reason != protocol.CodeBusy {
+			t.Errorf("progress: %+v", p)
+		}
+		h.set(func() { h.refuse = nil })
+		r.finish(t, w, f, 10*time.Second)
 	})
 }
 

@@ -1,9 +1,12 @@
 package swarm
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -25,6 +28,9 @@ const (
 	// trackerless is the longest wait after a dial that failed for want of a
 	// tracker to issue a ticket: that is not the peer's fault, and trackers come back.
 	trackerless = 5 * time.Second
+	// busyWait is the pause before a peer is tried again that serves as many
+	// downloads of this client as it does at once: one may end at any time.
+	busyWait = 3 * time.Second
 	// hopeless failures in a row make a peer count as unreachable.
 	hopeless = 3
 )
@@ -36,6 +42,7 @@ type entry struct {
 	session  *session // nil while there is neither a dial nor a link
 	failures int      // in a row
 	code     protocol.Code
+	obstacle string    // to the last dial, in a few words; may be empty
 	next     time.Time // not dialed before
 	banned   time.Time // not dialed before, whatever is said
 }
@@ -174,13 +181,15 @@ func (r *roster) ended(s *session, now time.Time) {
 		if !s.opened.IsZero() && now.Sub(s.opened) > retryMost {
 			e.failures = 0
 		}
-		e.code = protocol.CodeOf(s.err)
+		e.code, e.obstacle = protocol.CodeOf(s.err), brief(s.err)
 		first, most := retryFirst, retryMost
 		switch {
 		case refusal(e.code):
 			first, most = refusedFirst, refusedMost
 		case e.code == protocol.CodeNoTracker:
 			most = trackerless
+		case e.code == protocol.CodeBusy:
+			first, e.failures = busyWait, 0
 		}
 		wait := min(first<<min(e.failures, 10), most)
 		if told, ok := errors.AsType[*protocol.Error](s.err); ok {
@@ -220,7 +229,11 @@ func (r *roster) outlook(now time.Time) (hope bool, obstacle protocol.Code) {
 		if e.session == nil && e.failures == 0 && !now.Before(e.next) {
 			return true, ""
 		}
-		if refusal(e.code) || e.code == protocol.CodeNoTracker && obstacle == "" {
+		switch {
+		case e.code == protocol.CodeBusy: // the one that passes soonest
+			obstacle = e.code
+		case obstacle == protocol.CodeBusy:
+		case refusal(e.code) || e.code == protocol.CodeNoTracker && obstacle == "":
 			obstacle = e.code
 		}
 	}
@@ -228,6 +241,33 @@ func (r *roster) outlook(now time.Time) (hope bool, obstacle protocol.Code) {
 		obstacle = ""
 	}
 	return false, obstacle
+}
+
+// unreached counts the peers that offer the file and cannot be connected, and
+// tells what one of them failed for last.
+func (r *roster) unreached(now time.Time) (n int, why string) {
+	for _, e := range r.order {
+		if e.usable(now) && e.failures > 0 && (e.session == nil || !e.session.joined) {
+			n++
+			why = cmp.Or(why, e.obstacle)
+		}
+	}
+	return n, why
+}
+
+// brief tells in a few words why a peer could not be dialed; empty where that
+// would say nothing to a person.
+func brief(err error) string {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no route to it"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer"
+	default:
+		return ""
+	}
 }
 
 func later(a, b time.Time) time.Time {
