@@ -108,7 +108,7 @@ func (n *Node) open() error {
 	n.undo = append(n.undo, n.trackers.Close)
 	n.gate = gate.New(n.trackers.Trusted, n.cfg.grace)
 	n.buffers = piece.NewBuffers(inFlight)
-	n.swarms = swarm.NewShared(n.cfg.budget(), n.cfg.workers)
+	n.swarms = n.cfg.shared()
 	n.incoming = limit(n.cfg.downloadLimit)
 	n.server = piece.NewServer(piece.ServerConfig{
 		Host: n.host, Admit: n.admit, Now: n.trackers.Now, Limit: limit(n.cfg.uploadLimit),

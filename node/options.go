@@ -9,6 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/node/internal/piece"
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
@@ -137,6 +138,16 @@ func (c *config) budget() int64 {
 		return inFlight
 	}
 	return min(inFlight, int64(budgetSpan.Seconds())*c.downloadLimit)
+}
+
+// shared is what the downloads of the node share. Each may have two pieces under
+// way, and two take piece.MinLimit to meet the deadlines of their senders: under
+// a limit there are only so many downloads at once.
+func (c *config) shared() *swarm.Shared {
+	if c.downloadLimit == 0 {
+		return swarm.NewShared(c.budget(), c.workers)
+	}
+	return swarm.NewQueue(c.budget(), c.workers, int(c.downloadLimit/piece.MinLimit))
 }
 
 // limit makes a limit of bytes per second, nil of zero.

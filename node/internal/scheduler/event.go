@@ -84,7 +84,8 @@ type Paused struct {
 type Resumed struct{}
 
 // Budget sets how many bytes may be in flight from now on: asked for, or
-// received and not yet verified. What is in flight already may exceed it.
+// received and not yet verified. What is in flight already may exceed it, and
+// so may one piece unless it is zero.
 type Budget struct{ Bytes int64 }
 
 // Candidates tells how many peers that are not connected may still join.

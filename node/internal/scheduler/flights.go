@@ -11,9 +11,10 @@ type flights struct {
 	byPiece map[int][]*request
 }
 
-// allows reports whether size more bytes may be in flight. One piece always may.
+// allows reports whether size more bytes may be in flight. One piece always
+// may, unless the budget is zero.
 func (f *flights) allows(size int64) bool {
-	return f.bytes == 0 || f.bytes+size <= f.budget
+	return f.budget > 0 && (f.bytes == 0 || f.bytes+size <= f.budget)
 }
 
 // live counts the requests for a piece that were not taken back.

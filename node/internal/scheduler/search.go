@@ -85,6 +85,13 @@ func (s *Scheduler) stalled() int {
 	return n
 }
 
+// IsStalled reports whether nobody is left to fetch from but peers that have
+// sent nothing for over a minute.
+func (s *Scheduler) IsStalled() bool {
+	useful := s.Useful()
+	return len(s.authors) == 0 && useful > 0 && useful == s.stalled()
+}
+
 // LongestStalled returns the peer that has kept this client waiting for
 // longest, if one has for over a minute: whose place another may have.
 func (s *Scheduler) LongestStalled() (id Peer, ok bool) {
@@ -188,7 +195,7 @@ func (s *Scheduler) Waiting() (protocol.Code, string) {
 		return "", ""
 	case s.paused != nil:
 		return s.paused.Code, s.paused.Message
-	case len(s.authors) == 0 && s.Useful() > 0 && s.Useful() == s.stalled():
+	case s.IsStalled():
 		return protocol.CodeBusy, "those who have this file keep this client waiting and have sent nothing for over a minute; others are looked for, progress is kept"
 	case s.busy() || s.Useful() > 0:
 		return "", ""

@@ -33,6 +33,7 @@ type loop struct {
 	sched    *scheduler.Scheduler
 	stake    *stake
 	budget   int64 // as the scheduler knows it
+	queued   bool  // other downloads have all of a limited rate
 	roster   *roster
 	disk     disk
 	meter    *meter
@@ -154,8 +155,12 @@ func (l *loop) afterwards(ctx context.Context) {
 		l.dialMore(ctx, now)
 		l.countCandidates(ctx, now)
 	}
+	used, hungry := l.sched.InFlight(), l.sched.IsHungry()
+	if l.sched.IsStalled() {
+		used, hungry = 0, false // others may have what these peers do not send
+	}
+	l.queued = l.stake.settle(used, hungry)
 	l.publishIfDue(now)
-	l.stake.settle(l.sched.InFlight(), l.sched.IsHungry())
 }
 
 func (l *loop) tick(ctx context.Context, now time.Time) {
@@ -243,6 +248,9 @@ func (l *loop) publish(now time.Time) {
 // waiting tells why nothing is fetched.
 func (l *loop) waiting(now time.Time) (Reason, string) {
 	code, text := l.sched.Waiting()
+	if code == "" && l.queued {
+		return protocol.CodeBusy, "other downloads have all of the download limit; this one goes on when one of them is through or waits, progress is kept"
+	}
 	if code != protocol.CodeNoSeeders {
 		return code, text
 	}

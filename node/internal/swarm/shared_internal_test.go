@@ -94,3 +94,72 @@ func TestSharedIsFair(t *testing.T) {
 		}
 	}
 }
+
+// TestQueue: never more downloads than seats have anything in flight, none that
+// could use a seat waits while one is free, and those that began first are first.
+func TestQueue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seats := rapid.IntRange(1, 3).Draw(t, "seats")
+		s := NewQueue(4, 1, seats)
+		var stakes []*stake
+		used, wants := map[*stake]int64{}, map[*stake]int64{}
+		turn := func(k *stake) {
+			used[k] = min(wants[k], max(used[k], k.claim()))
+			queued := k.settle(used[k], wants[k] > used[k])
+			if queued && used[k] > 0 {
+				t.Fatal("a download with something in flight has no seat")
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"join": func(*rapid.T) {
+				if len(stakes) < 6 {
+					stakes = append(stakes, s.join(2))
+				}
+			},
+			"leave": func(t *rapid.T) {
+				if len(stakes) > 0 {
+					i := rapid.IntRange(0, len(stakes)-1).Draw(t, "who")
+					stakes[i].leave()
+					delete(used, stakes[i])
+					stakes = append(stakes[:i], stakes[i+1:]...)
+				}
+			},
+			"step": func(t *rapid.T) {
+				if len(stakes) > 0 {
+					k := rapid.SampledFrom(stakes).Draw(t, "who")
+					wants[k] = rapid.SampledFrom([]int64{0, 0, 1, 2, 9}).Draw(t, "wants")
+					turn(k)
+				}
+			},
+			"": func(t *rapid.T) {
+				for range 2 { // whoever was woken looks at its grant
+					for _, k := range stakes {
+						turn(k)
+					}
+				}
+				flying, waiting := 0, false
+				for _, k := range stakes {
+					if used[k] > 0 {
+						flying++
+					}
+					waiting = waiting || wants[k] > 0 && used[k] == 0
+				}
+				if flying > seats || waiting && flying < seats {
+					t.Fatalf("%d of %d downloads have something in flight, %d seats, one waits: %v", flying, len(stakes), seats, waiting)
+				}
+			},
+		})
+	})
+	s := NewQueue(4, 1, 1)
+	a, b, c := s.join(2), s.join(2), s.join(2)
+	for _, k := range []*stake{c, b, a} { // c is the first that is hungry
+		k.claim()
+		if queued := k.settle(0, true); queued != (k != c) {
+			t.Errorf("queued: %v", queued)
+		}
+	}
+	c.leave()
+	if a.claim() == 0 || b.claim() != 0 {
+		t.Error("the seat did not go to the one that began first")
+	}
+}

@@ -369,6 +369,54 @@ func TestTwoSwarmsShareTheBudget(t *testing.T) {
 	})
 }
 
+// TestDownloadsWaitForSeats: under a limit there are two downloads at once. One
+// whose peers send nothing gives its seat to the next.
+func TestDownloadsWaitForSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := swarm.NewQueue(1, 4, 2)
+		w, deaf := newWorld(), newWorld()
+		deafFile := newFile(40)
+		deaf.add("p0", deafFile, 0).silent = true
+		stuck := start(t, deaf, deafFile, shared, nil)
+		stuck.until(t, "a peer", time.Second, func(p swarm.Progress) bool { return p.Peers == 1 })
+		time.Sleep(time.Second)
+		shape := newFile(40)
+		for i := range 4 {
+			w.add(fmt.Sprint("p", i), shape, 100*time.Millisecond)
+		}
+		var files []*file
+		var runs []*running
+		for range 5 {
+			files = append(files, newFile(40))
+			runs = append(runs, start(t, w, files[len(files)-1], shared, nil))
+		}
+		time.Sleep(500 * time.Millisecond)
+		going, queued := 0, 0
+		for _, r := range runs {
+			switch p := r.Progress(); {
+			case p.Have > 0 && p.Reason == "":
+				going++
+			case p.Reason == protocol.CodeBusy && p.Have == 0 && p.Peers > 0:
+				queued++
+			}
+		}
+		if going != 1 || queued != 4 {
+			t.Errorf("%d downloads go on and %d wait, want 1 and 4 beside the deaf one", going, queued)
+		}
+		for _, r := range runs {
+			r.wait(t, 10*time.Minute)
+		}
+		for i, r := range runs {
+			r.finish(t, w, files[i], time.Minute)
+		}
+		if most := w.peak(); most > 4 {
+			t.Errorf("in flight: %d pieces of two downloads", most)
+		}
+		stuck.cancel()
+		stuck.wait(t, time.Second)
+	})
+}
+
 func (w *world) peak() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
