@@ -30,17 +30,22 @@ const (
 	// clientPeerMemory lets the window of one stream reach 32 MiB: yamux grows
 	// windows only within half of what the peer may take.
 	clientPeerMemory = 80 << 20
-	// connGrace is how long a new connection is safe from trimming.
+	// connGrace is how long a new connection at a tracker is safe from trimming.
 	connGrace = time.Minute
+	// clientGrace is the same at a client, where an honest peer opens its stream
+	// within protocol.OpenTimeout: strangers who fill the place with connections
+	// on which they say nothing do not keep it for longer.
+	clientGrace = 2 * protocol.OpenTimeout
 )
 
 // newLimits sizes a tracker for maxClients clients, or a client for 0. The
 // figures do not depend on the machine, so that a tracker serves what its
 // option says wherever it runs.
 func newLimits(maxClients int) (network.ResourceManager, *connmgr.BasicConnMgr, error) {
-	config, low, high := clientLimits(), clientConns*5/8, clientConns*3/4
+	config, grace, low, high := clientLimits(), clientGrace, clientConns*5/8, clientConns*3/4
 	if maxClients > 0 {
 		config = trackerLimits(maxClients)
+		grace = connGrace
 		low, high = 2*maxClients+maxClients/2+64, 3*maxClients+64
 	}
 	defaults := rcmgr.DefaultLimits
@@ -59,7 +64,7 @@ func newLimits(maxClients int) (network.ResourceManager, *connmgr.BasicConnMgr, 
 	if err != nil {
 		return nil, nil, err
 	}
-	connections, err := connmgr.NewConnManager(low, high, connmgr.WithGracePeriod(connGrace))
+	connections, err := connmgr.NewConnManager(low, high, connmgr.WithGracePeriod(grace))
 	if err != nil {
 		return nil, nil, errors.Join(err, resources.Close())
 	}

@@ -258,3 +258,7 @@ func (p *Proc) CPU() (time.Duration, error) {
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
+
+// Memory returns RssAnon + RssShmem of the process now, in bytes; 0 where the
+// system does not tell.
+func (p *Proc) Memory() int64 { return memory(p.Pid()) }
