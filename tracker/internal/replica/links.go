@@ -34,7 +34,9 @@ type link struct {
 	asks    chan chan struct{} // wants an attempt now, and to know its end
 	nudges  chan struct{}      // wants a round soon; holds one
 	confirm chan *confirmation
-	slots   chan struct{} // of streams that it may have open here
+	slots   chan struct{} // of requests of it that are served
+	waiting chan struct{} // of requests of it that wait for one of those
+	calls   chan struct{} // of requests to it that are under way
 
 	mu        sync.Mutex
 	connected bool // it has answered, and is of this network
@@ -124,6 +126,7 @@ func (r *Replica) newLink(info peer.AddrInfo) *link {
 		id: info.ID, name: info.ID.String(), info: info, cancel: cancel,
 		asks: make(chan chan struct{}), nudges: make(chan struct{}, 1),
 		confirm: make(chan *confirmation, confirmQueue), slots: make(chan struct{}, maxStreams),
+		waiting: make(chan struct{}, maxWaiting), calls: make(chan struct{}, maxCalls),
 	}
 	r.cfg.Host.Peerstore().ClearAddrs(info.ID) // those of an older list
 	r.cfg.Host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)

@@ -132,6 +132,10 @@ func (r *Replica) reserveOne(ctx context.Context, held *reservation, k catalog.K
 			here = true
 		}
 		granted, err := r.reserveAt(ctx, l, held.token, k)
+		if err != nil && protocol.CodeOf(err) == protocol.CodeInternal && !isTimeout(err) && l.isConnected() {
+			// Not refused but broken off: one that is passed over weakens the guarantee.
+			granted, err = r.reserveAt(ctx, l, held.token, k)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

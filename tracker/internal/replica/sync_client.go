@@ -19,6 +19,10 @@ import (
 const (
 	// callTimeout bounds a call that has no shorter cap of its own.
 	callTimeout = 10 * time.Second
+	// maxCalls is how many calls to one tracker are under way at a time; more wait.
+	// It is below maxStreams, since the other side may still have a request on its
+	// hands whose reply has ended here.
+	maxCalls = 12
 	// maxFrames bounds the replies on one stream: 1,000 of half a megabyte.
 	maxFrames = 1_000
 )
@@ -30,6 +34,12 @@ var errReply = errors.New("the reply does not fit the request")
 func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each func(*pb.SyncReply) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	select {
+	case l.calls <- struct{}{}:
+		defer func() { <-l.calls }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	s, err := r.cfg.Host.NewStream(network.WithNoDial(ctx, "sync"), l.id, p2pproto.ID(protocol.SyncProtocol))
 	if err != nil {
 		return fmt.Errorf("open sync stream: %w", err)

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// maxStreams is how many requests of one tracker may be served at a time.
+	// maxStreams is how many requests of one tracker may be served at a time, and
+	// maxWaiting how many more may wait for their turn, requestTimeout at most.
+	// Beyond that they are refused unread.
 	maxStreams = 16
+	maxWaiting = 32
 	// serveTimeout bounds one request from its first byte to its last reply.
 	serveTimeout = 30 * time.Second
 	// requestTimeout bounds the time a request takes to arrive.
@@ -39,13 +42,11 @@ func (r *Replica) serveStream(s network.Stream) {
 		return
 	}
 	defer r.tasks.end()
-	select {
-	case l.slots <- struct{}{}:
-		defer func() { <-l.slots }()
-	default:
+	if !l.enter(r.ctx) {
 		_ = s.Reset()
 		return
 	}
+	defer l.leave()
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("serve a tracker", "tracker", l.name, "err", p, "stack", string(debug.Stack()))
@@ -62,6 +63,32 @@ func (r *Replica) serveStream(s network.Stream) {
 	}
 	_ = s.Close()
 }
+
+// enter waits for the turn of a request; leave must follow if it comes.
+func (l *link) enter(ctx context.Context) bool {
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case l.waiting <- struct{}{}:
+		defer func() { <-l.waiting }()
+	default:
+		return false
+	}
+	limit := time.NewTimer(requestTimeout)
+	defer limit.Stop()
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (l *link) leave() { <-l.slots }
 
 func (r *Replica) serve(ctx context.Context, l *link, s network.Stream) error {
 	if err := s.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
