@@ -221,7 +221,7 @@ func (r *Replica) news(ids []*pb.FactID, all bool) (keys []string, same int) {
 	for _, id := range ids {
 		k := catalog.Key(id.GetKey())
 		s, err := fromStamp(id.GetStamp())
-		if err != nil || isFuture(wall, s) && r.later.has(k, s) {
+		if err != nil || isFuture(wall, s) && r.later.declines(k, s) {
 			continue
 		}
 		ours, ok := r.state.cat.Get(k)

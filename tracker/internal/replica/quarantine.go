@@ -16,8 +16,8 @@ const (
 	alarmEvery = time.Minute
 )
 
-// quarantine holds facts whose stamps are too far ahead, outside catalog and
-// digests, until their time comes. The zero value is ready.
+// quarantine holds facts of other trackers whose stamps are too far ahead, outside
+// catalog and digests, until their time comes. The zero value is ready.
 type quarantine struct {
 	mu      sync.Mutex
 	facts   map[futureID]catalog.Fact
@@ -50,12 +50,13 @@ func (q *quarantine) hold(wall int64, f catalog.Fact) bool {
 	return true
 }
 
-// has reports whether the fact waits already.
-func (q *quarantine) has(k catalog.Key, s protocol.Stamp) bool {
+// declines reports whether there is no use in fetching a fact from the future:
+// it waits already, or there is no room for it.
+func (q *quarantine) declines(k catalog.Key, s protocol.Stamp) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_, ok := q.facts[futureID{k, s}]
-	return ok
+	return ok || len(q.facts) >= maxQuarantine
 }
 
 // due takes out the facts whose time has come.
@@ -72,8 +73,8 @@ func (q *quarantine) due(wall int64) []catalog.Fact {
 	return out
 }
 
-// putBack takes facts in again that could not be stored. What came from this
-// tracker's own disk comes by no exchange.
+// putBack takes facts in again that could not be stored: the tracker that had
+// them may be gone.
 func (q *quarantine) putBack(facts []catalog.Fact) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -180,16 +180,15 @@ func (r *Replica) load() error {
 	return r.findMissing()
 }
 
-// readCatalog merges what the store holds into a fresh catalog. Expired facts
-// that it drops are left to expire to delete.
+// readCatalog merges what the store holds into a fresh catalog, also what is from
+// the future to a clock that was set back: it was in the catalog when it was
+// stored, and a restart must not take it out. Expired facts that the catalog drops
+// are left to expire to delete.
 func (r *Replica) readCatalog() (*catalog.Catalog, error) {
 	cat, wall := catalog.New(), r.wall()
 	err := r.cfg.Store.Records(func(rec store.Record) error {
 		f, err := fromRecord(rec)
 		if err == nil {
-			if r.later.hold(wall, f) {
-				return nil
-			}
 			_, err = cat.Merge(f)
 		}
 		if err != nil {

@@ -84,14 +84,22 @@ func TestQuarantine(t *testing.T) {
 	if !q.hold(wall, early) || !q.hold(wall, late) || !q.hold(wall, late) {
 		t.Error("facts from the future are not held")
 	}
-	if !q.has("k", late.Stamp) || q.has("k", at(0).Stamp) {
-		t.Error("has is wrong")
+	if !q.declines("k", late.Stamp) || q.declines("k", at(0).Stamp) {
+		t.Error("it declines what does not wait, or fetches what does")
 	}
 	if got := q.due(wall + time.Minute.Milliseconds()); len(got) != 1 || got[0].Stamp != early.Stamp {
 		t.Errorf("due = %v, want the earlier one", got)
 	}
 	if got := q.due(wall + time.Hour.Milliseconds()); len(got) != 1 {
 		t.Errorf("due later = %v, want the other one once", got)
+	}
+	for i := range maxQuarantine + 1 {
+		f := at(6 * time.Minute)
+		f.Key = catalog.Key(fmt.Sprint("key", i))
+		q.hold(wall, f)
+	}
+	if len(q.facts) != maxQuarantine || !q.declines("fresh", late.Stamp) {
+		t.Errorf("%d facts wait, and one more is fetched in vain", len(q.facts))
 	}
 }
 

@@ -106,19 +106,62 @@ func TestClockThatIsOff(t *testing.T) {
 	}
 }
 
-// A tracker reads facts from its disk that are from the future to its clock. When
-// their time has come, its disk is full for a while.
-func TestWaitingFactsSurviveAFullDisk(t *testing.T) {
+// A tracker's clock was ahead, is set right, and the tracker is restarted: what it
+// has answered stays, and so does what is changed about it then.
+func TestClockSetRightTakesNothingBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, 1, 1)
 		m := w.members[0]
+		m.offset.Store(int64(24 * time.Hour))
 		m.start()
 		w.awaitReady()
-		m.must(act{kind: "register", n: 1})
+		m.must(act{kind: "register", n: 1, name: "ada"})
+		m.propose("disable", func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(userOf(1), true) })
+		for range 2 {
+			m.kill()
+			m.offset.Store(0)
+			m.start()
+			w.awaitReady()
+			if _, err := m.do(act{kind: "register", n: 2, name: "ada"}); protocol.CodeOf(err) != protocol.CodeExists {
+				t.Errorf("a name that somebody has: %v, want E_EXISTS", err)
+			}
+			m.view(func(c *catalog.Catalog) {
+				if u, ok := c.User(userOf(1)); !ok || !u.Disabled {
+					t.Errorf("the account is %+v, %v, want it disabled", u, ok)
+				}
+			})
+		}
+		// A change of the same key at the right time comes behind the one before, and
+		// is there after another restart.
+		m.propose("enable", func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(userOf(1), false) })
 		m.kill()
-		m.offset.Store(int64(-10 * time.Minute))
 		m.start()
 		w.awaitReady()
+		m.view(func(c *catalog.Catalog) {
+			if u, ok := c.User(userOf(1)); !ok || u.Disabled {
+				t.Errorf("the account is %+v, %v, want it enabled", u, ok)
+			}
+		})
+	})
+}
+
+// A tracker is told of a fact from the future to its clock. When its time has
+// come, the disk is full for a while, and the other tracker gone.
+func TestWaitingFactsSurviveAFullDisk(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 2, 1)
+		w.start()
+		w.awaitReady()
+		m, ahead := w.members[0], w.members[1]
+		w.cut(m)
+		w.await("the cut is noticed", time.Minute, func() bool { return len(ahead.running().Connected()) == 0 })
+		ahead.offset.Store(int64(10 * time.Minute))
+		ahead.must(act{kind: "register", n: 1})
+		ahead.offset.Store(0)
+		w.heal()
+		w.awaitReady()
+		time.Sleep(10 * time.Second)
+		ahead.kill()
 		if m.hasUser(1) {
 			t.Fatal("a fact from the future is in the catalog")
 		}
@@ -126,9 +169,8 @@ func TestWaitingFactsSurviveAFullDisk(t *testing.T) {
 		if _, err := m.do(act{kind: "register", n: 2, a: 2}); err == nil {
 			t.Fatal("a full disk took a change")
 		}
-		m.offset.Store(0)
-		time.Sleep(10 * time.Second)
+		time.Sleep(11 * time.Minute)
 		m.disk.setFull(false)
-		w.await("the fact is back", healTime, func() bool { return m.hasUser(1) })
+		w.await("the fact is there", healTime, func() bool { return m.hasUser(1) })
 	})
 }
