@@ -25,8 +25,7 @@ func (s *Server) Attach(ctx context.Context, req *connect.Request[pb.AttachReque
 	if err != nil {
 		return err
 	}
-	// Registered before the state is read: what changes in between comes behind it.
-	a, err := s.hub.add(c)
+	a, err := s.admit(c)
 	if err != nil {
 		return err
 	}
@@ -50,6 +49,25 @@ func (s *Server) Attach(ctx context.Context, req *connect.Request[pb.AttachReque
 		}
 	}
 	return s.follow(ctx, a, send)
+}
+
+// admit registers a stream, before its state is read: what changes in between
+// comes behind it. The session is looked at once more, since what ends it is told
+// to those who are registered.
+func (s *Server) admit(c *call) (*attached, error) {
+	a, err := s.hub.add(c)
+	if err != nil {
+		return nil, err
+	}
+	err = s.view(func(cat *catalog.Catalog) error {
+		_, err := liveSession(cat, c.session)
+		return err
+	})
+	if err != nil {
+		s.hub.remove(a)
+		return nil, err
+	}
+	return a, nil
 }
 
 // present is the state with which a stream begins.

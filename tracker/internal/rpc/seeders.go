@@ -134,13 +134,37 @@ func (s *Server) Announce(ctx context.Context, req *connect.Request[pb.AnnounceR
 			withdrawn = append(withdrawn, ref)
 		}
 	}
-	if !s.cfg.Presence.Announce(c.remote.text, offers, withdrawn, addrs) {
+	late, ok := s.offer(c, offers, withdrawn, addrs)
+	if !ok {
 		return nil, &protocol.Error{
 			Code: protocol.CodeBusy, RetryAfter: protocol.KeepAlive,
 			Msg: "this client has no open stream of events at this tracker",
 		}
 	}
+	for _, ref := range late {
+		reply.Refused = append(reply.Refused, &pb.Offer{GroupId: ref.Group[:], FileId: ref.File[:]})
+	}
 	return connect.NewResponse(reply), nil
+}
+
+// offer enters offers that were allowed a moment ago, and takes those back that
+// are not any more: a removal or the end of a share drops what is offered by then.
+// False if the client has no lease.
+func (s *Server) offer(c *call, offers []presence.Offer, withdrawn []presence.FileRef, addrs []string) (late []presence.FileRef, ok bool) {
+	if !s.cfg.Presence.Announce(c.remote.text, offers, withdrawn, addrs) {
+		return nil, false
+	}
+	s.replica.View(func(cat *catalog.Catalog) {
+		for _, o := range offers {
+			if !mayOffer(cat, o.FileRef, o.Complete, c) {
+				late = append(late, o.FileRef)
+			}
+		}
+	})
+	if len(late) > 0 {
+		s.cfg.Presence.Announce(c.remote.text, nil, late, nil)
+	}
+	return late, true
 }
 
 func mayOffer(cat *catalog.Catalog, ref presence.FileRef, complete bool, c *call) bool {
