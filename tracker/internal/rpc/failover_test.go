@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -41,6 +42,26 @@ func TestFailOverToOneThatMissedTheNews(t *testing.T) {
 	}
 	bob.Use(lacking(t, worlds, "bob").info)
 	wantCode(t, "login where the account is news", bob.Login("bob", tt.Password), "")
+}
+
+// A client comes with many calls at once, after one that it has given up.
+func TestAllCallsOfAFailOverCatchUp(t *testing.T) {
+	worlds := newWorlds(t, 3, options{interval: time.Hour})
+	ada := worlds[0].user("ada")
+	there := lacking(t, worlds, "ada")
+	gaveUp, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = there.server.Checked(gaveUp, ada.Host.ID(), ada.Session)
+	errs := make(chan error)
+	for range 16 {
+		go func() {
+			_, err := there.server.Checked(t.Context(), ada.Host.ID(), ada.Session)
+			errs <- err
+		}()
+	}
+	for range 16 {
+		wantCode(t, "one of many calls at once", <-errs, "")
+	}
 }
 
 // A session that was ended elsewhere opens nothing where that is news.

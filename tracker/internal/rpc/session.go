@@ -39,28 +39,29 @@ func (c *sessionCache) add(envelope []byte, s *credential.Session) {
 	c.checked.Add(string(envelope), s)
 }
 
-// openSession checks all that an envelope says by itself, and tells whether it
-// is the first time that this tracker sees it. The session it returns is shared
-// and must not be changed.
-func (s *Server) openSession(envelope []byte, from peer.ID, renewing bool) (opened *credential.Session, isNew bool, err error) {
+// openSession checks all that an envelope says by itself. The session it returns
+// is shared and must not be changed. known is nil if this tracker has served the
+// session; otherwise whoever has caught up calls it.
+func (s *Server) openSession(envelope []byte, from peer.ID, renewing bool) (opened *credential.Session, known func(), err error) {
 	if len(envelope) == 0 {
-		return nil, false, notLoggedIn()
+		return nil, nil, notLoggedIn()
 	}
 	now, network, list := s.cfg.Now(), s.replica.Network(), s.roster.Load()
-	if known, ok := list.sessions.get(envelope); ok && known.Peer == from && known.Network == network && inTime(known, now) {
-		return known, false, nil
+	if before, ok := list.sessions.get(envelope); ok && before.Peer == from && before.Network == network && inTime(before, now) {
+		return before, nil, nil
 	}
 	opened, err = credential.OpenSession(envelope, credential.Check{
 		Network: network, Remote: from, Now: now,
 		Trusted: func(id peer.ID) bool { return list.trusted[id] },
 	}, renewing)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
-	if inTime(opened, now) {
-		list.sessions.add(envelope, opened)
-	}
-	return opened, true, nil
+	return opened, func() {
+		if inTime(opened, now) {
+			list.sessions.add(envelope, opened)
+		}
+	}, nil
 }
 
 // issue signs a session, which must not be changed any more, and knows it from
@@ -81,15 +82,18 @@ func inTime(s *credential.Session, now time.Time) bool {
 // one for the first time may come from another tracker, and is to find here what
 // was done there.
 func (s *Server) authenticate(ctx context.Context, c *call, envelope []byte) error {
-	session, isNew, err := s.openSession(envelope, c.remote.id, c.rule.renew)
+	session, known, err := s.openSession(envelope, c.remote.id, c.rule.renew)
 	if err != nil {
 		return err
 	}
 	if err := s.cfg.Limits.Allow(auth.LimitCalls, session.User.String()); err != nil {
 		return err
 	}
-	if isNew {
+	if known != nil {
 		s.replica.CatchUp(ctx)
+		if ctx.Err() == nil {
+			known() // now only: calls at the same time have to catch up as well
+		}
 	}
 	s.replica.View(func(cat *catalog.Catalog) {
 		if c.user, err = liveSession(cat, session); err != nil && protocol.CodeOf(err) == protocol.CodeSession && c.rule.ended {
