@@ -28,8 +28,9 @@ type written struct {
 // Propose makes a change: reserves its names, builds, stamps, stores, merges,
 // has a second tracker store it (protocol.ConfirmTimeout), spreads it by
 // gossip. E_EXISTS if a name is reserved or held elsewhere, and nothing was
-// stored. A proposal that builds nothing is stored already. E_BUSY and
-// E_TRACKER_FULL: nothing was stored either.
+// stored. A proposal that builds nothing is stored already. E_BUSY: nothing was
+// stored either. E_TRACKER_FULL: the disk refused, and nothing is in the catalog
+// but what is found on it then; the same request again finds that out.
 func (r *Replica) Propose(ctx context.Context, p Proposal) (Stored, error) {
 	if err := r.Serving(); err != nil {
 		return Stored{}, err

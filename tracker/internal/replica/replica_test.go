@@ -2,7 +2,11 @@ package replica_test
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +176,50 @@ func TestDiskFull(t *testing.T) {
 	if !nodes[0].hasUser("dan") || !nodes[1].hasUser("bob") {
 		t.Error("not all there after room was made")
 	}
+}
+
+// sly is a store that says once that a commit failed, which is on disk.
+type sly struct {
+	store.Store
+	fail atomic.Bool
+}
+
+func (s *sly) Commit(b store.Batch) error {
+	if err := s.Store.Commit(b); err != nil || !s.fail.CompareAndSwap(true, false) {
+		return err
+	}
+	return errNoSpace
+}
+
+// What a commit has stored that was reported as failed counts from then on, and
+// everybody is told.
+func TestFailedCommitThatIsOnDisk(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 2)
+	disk := &sly{Store: store.NewMem()}
+	nodes[0].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	disk.fail.Store(true)
+	if _, err := nodes[0].register("ada", userID("ada")); codeOf(err) != protocol.CodeTrackerFull {
+		t.Fatalf("a commit that failed: %v, want E_TRACKER_FULL", err)
+	}
+	if !nodes[0].hasUser("ada") {
+		t.Fatal("what is on disk is not in the catalog")
+	}
+	for i, nd := range nodes {
+		await(t, fmt.Sprintf("tracker %d tells of it", i+1), func() bool {
+			nd.mu.Lock()
+			defer nd.mu.Unlock()
+			return slices.ContainsFunc(nd.changes, func(f catalog.Fact) bool { return strings.HasPrefix(string(f.Key), "user/") })
+		})
+	}
+	await(t, "writes again", func() bool {
+		_, err := nodes[0].register("bob", userID("bob"))
+		return err == nil
+	})
 }
 
 func TestPendingIsRefusedAfterClose(t *testing.T) {

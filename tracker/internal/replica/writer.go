@@ -36,6 +36,9 @@ type writer struct {
 	// stale is set while the catalog has what could not be stored. Only the
 	// writer looks at it.
 	stale bool
+	// doubtful is what the commit that failed was to store. Part of it may be on
+	// disk all the same. Only the writer looks at it.
+	doubtful []doubt
 	// dropped are expired facts that the catalog let go when it was read and
 	// the store still has. Whoever runs a job owns it.
 	dropped []catalog.Key
@@ -64,6 +67,13 @@ type txn struct {
 type change struct {
 	at  int
 	own bool
+}
+
+// doubt is a fact that may be on disk or not.
+type doubt struct {
+	key   catalog.Key
+	stamp protocol.Stamp
+	own   bool
 }
 
 func newWriter(r *Replica) *writer {
@@ -157,21 +167,17 @@ func (w *writer) commit(jobs []*job) {
 	}
 	t := w.apply(jobs)
 	w.r.refuseOutdated(t)
-	var facts []catalog.Fact
 	if !t.batch.Empty() {
 		err := w.r.cfg.Store.Commit(t.batch)
 		if err != nil {
 			log.Errorw("store refused a change; reading goes on", "err", err)
 			w.full.Store(true)
-			w.stale = true
+			w.doubt(t)
 			w.heal()
 			finish(jobs, errFull())
 			return
 		}
-		facts = w.settle(t)
-	}
-	if len(facts) > 0 && w.r.cfg.OnChange != nil {
-		w.r.cfg.OnChange(facts)
+		w.settle(t)
 	}
 	finish(jobs, nil)
 }
@@ -197,31 +203,78 @@ func (w *writer) apply(jobs []*job) *txn {
 	return t
 }
 
-// settle makes known what is on disk now and returns the facts that changed.
-func (w *writer) settle(t *txn) []catalog.Fact {
+// settle makes known what is on disk now.
+func (w *writer) settle(t *txn) {
 	s := &w.r.state
 	s.mu.Lock()
 	s.pending, s.root = nil, s.cat.Root().Digest
-	var facts, own []catalog.Fact
+	facts, own := t.result(s.cat)
+	s.mu.Unlock()
+	w.tell(facts, own)
+}
+
+// result returns the facts that the transaction left in the catalog, and those of
+// them that were made here. The lock of the catalog is held.
+func (t *txn) result(c *catalog.Catalog) (facts, own []catalog.Fact) {
 	for i, k := range t.changed {
 		if t.last[k].at != i {
 			continue
 		}
-		if f, ok := s.cat.Get(k); ok {
+		if f, ok := c.Get(k); ok {
 			facts = append(facts, f)
 			if t.last[k].own {
 				own = append(own, f)
 			}
 		}
 	}
-	s.mu.Unlock()
+	return facts, own
+}
+
+// tell spreads facts that are on disk now.
+func (w *writer) tell(facts, own []catalog.Fact) {
+	wall := w.r.wall()
 	for _, f := range facts {
-		w.r.clock.observe(t.wall, f.Stamp)
+		w.r.clock.observe(wall, f.Stamp)
 	}
 	w.r.gossip.spread(own)
 	w.r.awaited.arrived(facts)
 	w.r.noteBlobs(facts)
-	return facts
+	if len(facts) > 0 && w.r.cfg.OnChange != nil {
+		w.r.cfg.OnChange(facts)
+	}
+}
+
+// doubt notes what a commit that failed was to store.
+func (w *writer) doubt(t *txn) {
+	w.stale = true
+	s := &w.r.state
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	facts, _ := t.result(s.cat)
+	w.doubtful = w.doubtful[:0]
+	for _, f := range facts {
+		w.doubtful = append(w.doubtful, doubt{f.Key, f.Stamp, t.last[f.Key].own})
+	}
+}
+
+// resolve tells of those doubtful facts that turned out to be on disk: whoever
+// made them was told of a failure, but they count, here and after a restart.
+func (w *writer) resolve() {
+	var facts, own []catalog.Fact
+	w.r.View(func(c *catalog.Catalog) {
+		for _, d := range w.doubtful {
+			f, ok := c.Get(d.key)
+			if !ok || f.Stamp != d.stamp {
+				continue
+			}
+			facts = append(facts, f)
+			if d.own {
+				own = append(own, f)
+			}
+		}
+	})
+	w.doubtful = nil
+	w.tell(facts, own)
 }
 
 // heal makes the catalog what the store holds after a failed commit, and opens
@@ -241,6 +294,7 @@ func (w *writer) heal() {
 		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
 		s.mu.Unlock()
 		w.stale = false
+		w.resolve()
 		return // the store has its next chance at the next tick
 	}
 	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
