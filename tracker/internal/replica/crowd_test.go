@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -83,8 +84,8 @@ func TestRequestsWaitForTheirTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The last is asked first: it gets an answer once others are done.
-	for i := len(streams) - 1; i >= 0; i-- {
-		if _, err := streams[i].Write(request.Bytes()); err != nil {
+	for i, s := range slices.Backward(streams) {
+		if _, err := s.Write(request.Bytes()); err != nil {
 			t.Fatalf("ask on stream %d: %v", i, err)
 		}
 	}
