@@ -194,6 +194,12 @@ func (r *Replica) fetchRun(ids []protocol.FileID) {
 // HasManifest reports whether a manifest is stored here.
 func (r *Replica) HasManifest(id protocol.FileID) (bool, error) { return r.cfg.Store.HasBlob(id) }
 
+// ManifestPart returns up to n bytes of a manifest that is stored here, from an
+// offset on, and how many there are in all. ok is false if it is not here.
+func (r *Replica) ManifestPart(id protocol.FileID, offset int64, n int) (part []byte, size int64, ok bool, err error) {
+	return r.cfg.Store.BlobRange(id, offset, n)
+}
+
 // Manifest returns a manifest's bytes, from another tracker if need be. E_NOT_FOUND.
 func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
 	b, known, err := r.findBlob(ctx, id)

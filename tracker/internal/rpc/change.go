@@ -15,18 +15,12 @@ type build func(c *catalog.Catalog) ([]catalog.Draft, error)
 
 // propose makes a change. already tells that there was nothing to write.
 func (s *Server) propose(ctx context.Context, b build) (stored *pb.Stored, already bool, err error) {
-	return s.proposeWith(ctx, b, nil)
-}
-
-func (s *Server) proposeWith(ctx context.Context, b build, blobs map[protocol.FileID][]byte) (*pb.Stored, bool, error) {
-	already := false
 	st, err := s.replica.Propose(ctx, replica.Proposal{
 		Build: func(c *catalog.Catalog) ([]catalog.Draft, error) {
 			drafts, err := b(c)
 			already = len(drafts) == 0
 			return drafts, err
 		},
-		Blobs: blobs,
 	})
 	if err != nil {
 		return nil, false, err

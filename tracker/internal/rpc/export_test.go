@@ -37,3 +37,13 @@ func (k *Call) Offer(offers ...presence.Offer) (refused []presence.FileRef, ok b
 
 // Streams is how many are registered.
 func (s *Server) Streams() int { return len(s.hub.all()) }
+
+// FillManifests takes all places for long manifests.
+func (s *Server) FillManifests(ctx context.Context) error {
+	for range uploadSlots {
+		if err := s.holdManifest(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

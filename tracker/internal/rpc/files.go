@@ -13,7 +13,8 @@ import (
 )
 
 // ShareFile says that the caller's client has the whole file and shares it in
-// a group. Its manifest must be stored already.
+// a group. Its manifest must be stored already, in the group or by this user at
+// this tracker: whether others have the file is nothing to ask about.
 func (s *Server) ShareFile(ctx context.Context, req *connect.Request[pb.ShareFileRequest]) (*connect.Response[pb.ShareFileResponse], error) {
 	c := callOf(ctx)
 	c.about(req.Msg.GetGroup().GetName(), "")
@@ -21,30 +22,31 @@ func (s *Server) ShareFile(ctx context.Context, req *connect.Request[pb.ShareFil
 	if err != nil {
 		return nil, err
 	}
-	// Not even whether a manifest is known may be told to others.
 	if err := s.view(func(cat *catalog.Catalog) error {
-		_, err := memberGroup(cat, req.Msg.GetGroup(), c.user.ID)
-		return err
+		g, err := memberGroup(cat, req.Msg.GetGroup(), c.user.ID)
+		if err != nil {
+			return err
+		}
+		if _, known := cat.File(g.ID, id); !known && !s.shown.has(c.user.ID, id) {
+			return protocol.Errorf(protocol.CodeNotFound, "this tracker was not given the description of this file")
+		}
+		return nil
 	}); err != nil {
 		return nil, err
 	}
-	encoded, err := s.replica.Manifest(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := protocol.DecodeManifest(encoded)
+	manifest, size, err := s.manifestHead(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	c.about(req.Msg.GetGroup().GetName(), manifest.Name)
 	var g catalog.Group
-	stored, already, err := s.proposeWith(ctx, func(cat *catalog.Catalog) (drafts []catalog.Draft, err error) {
+	stored, already, err := s.propose(ctx, func(cat *catalog.Catalog) (drafts []catalog.Draft, err error) {
 		if g, err = memberGroup(cat, req.Msg.GetGroup(), c.user.ID); err != nil {
 			return nil, err
 		}
 		share := catalog.Share{Group: g.ID, File: id, User: c.user.ID, Peer: c.remote.text}
-		return shareDrafts(cat, share, manifest, int64(len(encoded)))
-	}, map[protocol.FileID][]byte{id: encoded})
+		return shareDrafts(cat, share, &manifest, size)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -3,9 +3,12 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -101,26 +104,35 @@ func (u *manifestUpload) begin(m *pb.PutManifestRequest) error {
 	return err
 }
 
-// acquire waits for one of the places for long manifests, which bound memory.
+// acquire waits for a place; release gives it back.
 func (u *manifestUpload) acquire() error {
-	timer := time.NewTimer(uploadWait)
-	defer timer.Stop()
-	select {
-	case u.s.uploads <- struct{}{}:
-		u.held = true
-		return nil
-	case <-timer.C:
-		return &protocol.Error{Code: protocol.CodeBusy, RetryAfter: uploadWait, Msg: "the tracker is busy receiving descriptions of files"}
-	case <-u.ctx.Done():
-		return u.ctx.Err()
-	}
+	err := u.s.holdManifest(u.ctx)
+	u.held = err == nil
+	return err
 }
 
 func (u *manifestUpload) release() {
 	if u.held {
-		<-u.s.uploads
+		u.s.letManifestGo()
 	}
 }
+
+// holdManifest waits for one of the places for long manifests, which bound the
+// memory of all that are held whole. letManifestGo must follow.
+func (s *Server) holdManifest(ctx context.Context) error {
+	timer := time.NewTimer(uploadWait)
+	defer timer.Stop()
+	select {
+	case s.uploads <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return &protocol.Error{Code: protocol.CodeBusy, RetryAfter: uploadWait, Msg: "the tracker is busy with descriptions of files"}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Server) letManifestGo() { <-s.uploads }
 
 // finish checks the whole and stores it.
 func (u *manifestUpload) finish() error {
@@ -148,7 +160,11 @@ func (u *manifestUpload) finish() error {
 	if err := u.s.cfg.Limits.AllowN(auth.LimitManifests, u.user.String(), len(u.data)); err != nil {
 		return err
 	}
-	return u.s.replica.PutManifest(u.id, u.data)
+	if err := u.s.replica.PutManifest(u.id, u.data); err != nil {
+		return err
+	}
+	u.s.shown.add(u.user, u.id)
+	return nil
 }
 
 // GetManifest sends a manifest to a member.
@@ -163,19 +179,104 @@ func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRe
 	if err != nil {
 		return err
 	}
+	for at := int64(0); ; {
+		part, size, ok, err := s.replica.ManifestPart(id, at, protocol.ManifestChunk)
+		switch {
+		case err != nil:
+			return err
+		case !ok && at == 0:
+			return s.fetchAndSend(ctx, id, stream)
+		case !ok:
+			return protocol.Errorf(protocol.CodeNotFound, "the description of this file is gone")
+		}
+		if err := sendPart(ctx, stream, part); err != nil {
+			return err
+		}
+		if at += int64(len(part)); at >= size || len(part) == 0 {
+			return nil
+		}
+	}
+}
+
+// fetchAndSend sends a manifest that another tracker has.
+func (s *Server) fetchAndSend(ctx context.Context, id protocol.FileID, stream *connect.ServerStream[pb.ManifestChunk]) error {
+	if err := s.holdManifest(ctx); err != nil {
+		return err
+	}
+	defer s.letManifestGo()
 	data, err := s.replica.Manifest(ctx, id)
 	if err != nil {
 		return err
 	}
-	for len(data) > 0 {
-		deadlines(ctx, 0, manifestIdle)
-		n := min(len(data), protocol.ManifestChunk)
-		if err := stream.Send(&pb.ManifestChunk{Data: data[:n]}); err != nil {
-			return broken(err)
+	for part := range slices.Chunk(data, protocol.ManifestChunk) {
+		if err := sendPart(ctx, stream, part); err != nil {
+			return err
 		}
-		data = data[n:]
 	}
 	return nil
+}
+
+func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk], part []byte) error {
+	deadlines(ctx, 0, manifestIdle)
+	if err := stream.Send(&pb.ManifestChunk{Data: part}); err != nil {
+		return broken(err)
+	}
+	return nil
+}
+
+// manifestHead reads what a share says of its file: all but the pieces. bytes is
+// the length of the whole.
+func (s *Server) manifestHead(ctx context.Context, id protocol.FileID) (head protocol.Manifest, bytes int64, err error) {
+	encoded, size, ok, err := s.replica.ManifestPart(id, 0, protocol.ManifestChunk)
+	if err != nil {
+		return head, 0, err
+	}
+	if !ok || size > int64(len(encoded)) {
+		if err := s.holdManifest(ctx); err != nil {
+			return head, 0, err
+		}
+		defer s.letManifestGo()
+		if encoded, err = s.replica.Manifest(ctx, id); err != nil {
+			return head, 0, err
+		}
+	}
+	m, err := protocol.DecodeManifest(encoded)
+	if err != nil {
+		return head, 0, err
+	}
+	head = *m
+	head.Pieces = nil
+	return head, int64(len(encoded)), nil
+}
+
+// shown remembers which users have shown this tracker the manifest of a file:
+// those may share it in any of their groups. Where it is forgotten, the client is
+// told that there is no such file and shows it again.
+type shown struct {
+	mu    sync.Mutex
+	files *simplelru.LRU[shownFile, struct{}]
+}
+
+type shownFile struct {
+	user protocol.UserID
+	file protocol.FileID
+}
+
+func newShown() *shown {
+	files, _ := simplelru.NewLRU[shownFile, struct{}](memory, nil) // fails for no positive size
+	return &shown{files: files}
+}
+
+func (s *shown) add(u protocol.UserID, f protocol.FileID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files.Add(shownFile{u, f}, struct{}{})
+}
+
+func (s *shown) has(u protocol.UserID, f protocol.FileID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files.Contains(shownFile{u, f})
 }
 
 // broken marks an error of a stream as the remote's going away.

@@ -59,7 +59,8 @@ type Server struct {
 	issuer   auth.Issuer
 	activity *activityLog
 	hub      *hub
-	uploads  chan struct{} // a place for each long manifest being received
+	uploads  chan struct{} // a place for each long manifest that is held whole
+	shown    *shown
 
 	replica *replica.Replica // set by Serve, before the first call
 	http    *http.Server
@@ -73,7 +74,7 @@ type Server struct {
 
 var _ pb.TrackerServiceHandler = (*Server)(nil)
 
-// uploadSlots bounds the memory of manifests being received: 4 of at most 16 MiB.
+// uploadSlots bounds the memory of manifests that are held whole: 4 of at most 16 MiB.
 const uploadSlots = 4
 
 // New returns a server that does not serve yet. FactsChanged and its like may
@@ -91,6 +92,7 @@ func New(cfg Config) *Server {
 		issuer:   auth.Issuer{Key: cfg.Key, Now: cfg.Now},
 		activity: newActivityLog(cfg.Log, cfg.Limits),
 		uploads:  make(chan struct{}, uploadSlots),
+		shown:    newShown(),
 		closing:  make(chan struct{}),
 	}
 	cfg.Limits.SetTrackers(len(cfg.Roster))

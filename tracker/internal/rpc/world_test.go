@@ -43,6 +43,8 @@ type options struct {
 	now    func() time.Time
 	// interval is the pace of exchange among several trackers.
 	interval time.Duration
+	// store goes between the replica and its store in memory.
+	store func(store.Store) store.Store
 	// realHashes cost what those of users do.
 	realHashes bool
 }
@@ -125,7 +127,10 @@ func (w *world) open(o options, roster []peer.AddrInfo) {
 		Host: w.host, Key: w.key, Roster: roster, Presence: w.presence, Hasher: auth.NewHasher(hashes),
 		Limits: limits, MaxClients: 100, MinPassword: 8, RegistrationClosed: o.closed, Log: w.note, Now: o.now,
 	})
-	db := store.NewMem()
+	var db store.Store = store.NewMem()
+	if o.store != nil {
+		db = o.store(db)
+	}
 	w.replica, err = replica.Open(replica.Config{
 		Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: w.presence, Interval: o.interval,
 		OnChange: w.server.FactsChanged, OnPeer: w.server.TrackerChanged,
