@@ -91,15 +91,19 @@ func (a *account) tellAllStops() bool {
 		log.Errorw("cannot read which shares have ended", "err", err)
 		return false
 	}
+	all := true
 	for some := range slices.Chunk(stops, stopBatch) {
 		if err := a.tellSome(some); err != nil {
 			if a.ctx.Err() == nil {
 				log.Infow("cannot tell that shares ended", "file", some[0].File, "count", len(stops), "err", err)
 			}
-			return false
+			if a.ctx.Err() != nil || !trackers.OfOne(err) {
+				return false
+			}
+			all = false
 		}
 	}
-	return true
+	return all
 }
 
 // tellSome is tellStop for several shares, with one record of them all.
@@ -109,12 +113,26 @@ func (a *account) tellSome(stops []records.Stop) error {
 		return err
 	}
 	defer done()
-	told := 0
-	for ; told < len(stops) && err == nil; told++ {
-		_, err = a.sayStop(a.ctx, fileKey{stops[told].Group, stops[told].File})
+	told, err := sayAll(stops, func(s records.Stop) error {
+		_, err := a.sayStop(a.ctx, fileKey{s.Group, s.File})
+		return err
+	})
+	return errors.Join(err, a.node.records.ToldStops(told...))
+}
+
+// sayAll says all stops, and returns those that were said. One that is refused
+// for good must not keep the others waiting.
+func sayAll(stops []records.Stop, say func(records.Stop) error) (told []records.Stop, fault error) {
+	for _, s := range stops {
+		err := say(s)
+		switch {
+		case err == nil:
+			told = append(told, s)
+		case !trackers.OfOne(err):
+			return told, err
+		case fault == nil:
+			fault = err
+		}
 	}
-	if err != nil {
-		told--
-	}
-	return errors.Join(err, a.node.records.ToldStops(stops[:told]...))
+	return told, fault
 }

@@ -138,6 +138,13 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 
 var errClosed = protocol.Errorf(protocol.CodeNoTracker, "the client is closing")
 
+// OfOne reports whether err says something of the one request that met it. Other
+// requests would not meet it as well, as they would the absence of trackers.
+func OfOne(err error) bool {
+	e, ok := errors.AsType[*protocol.Error](err)
+	return ok && !e.Code.LaterHelps() && e.Code != protocol.CodeSession
+}
+
 // classify turns the error of a call into one of the project. An error that
 // is no call's is the caller's own, and final.
 func classify(err error) (answered bool, _ error) {

@@ -191,19 +191,27 @@ type session struct {
 // SetSession makes calls carry the session and keeps a push stream open for
 // it. Errors: E_SESSION for one that this client cannot use (any more).
 func (c *Client) SetSession(envelope []byte, network protocol.NetworkID) error {
+	s, err := c.openSession(envelope, network)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.session = s
+	c.mu.Unlock()
+	c.poke()
+	return nil
+}
+
+func (c *Client) openSession(envelope []byte, network protocol.NetworkID) (*session, error) {
 	s, err := credential.OpenSession(envelope, credential.Check{
 		Network: network, Remote: c.cfg.Host.ID(), Now: c.Now(),
 		// Whether it counts, trackers decide; here it is only read.
 		Trusted: func(peer.ID) bool { return true },
 	}, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.mu.Lock()
-	c.session = &session{envelope: envelope, Session: *s}
-	c.mu.Unlock()
-	c.poke()
-	return nil
+	return &session{envelope: envelope, Session: *s}, nil
 }
 
 // Session returns what is known of the session in use; ok is false without one.

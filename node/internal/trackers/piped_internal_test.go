@@ -45,9 +45,12 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 // noHost is a host that only has a name.
-type noHost struct{ host.Host }
+type noHost struct {
+	host.Host
+	id peer.ID
+}
 
-func (noHost) ID() peer.ID              { return "client" }
+func (h noHost) ID() peer.ID            { return h.id }
 func (noHost) Addrs() []ma.Multiaddr    { return nil }
 func (noHost) Network() network.Network { return noNetwork{} }
 

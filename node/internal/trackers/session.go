@@ -77,12 +77,20 @@ func (c *Client) holder() *tracker {
 
 // replace puts the fresh session in place of s, unless that was ended meanwhile.
 func (c *Client) replace(s *session, m *pb.LoginResponse) error {
-	if c.currentSession() != s {
-		return errors.New("the session was replaced meanwhile")
-	}
-	if err := c.SetSession(m.GetSession(), s.Network); err != nil {
+	fresh, err := c.openSession(m.GetSession(), s.Network)
+	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	same := c.session == s
+	if same {
+		c.session = fresh
+	}
+	c.mu.Unlock()
+	if !same {
+		return errors.New("the session was replaced meanwhile")
+	}
+	c.poke()
 	c.post(Renewed{Session: s.ID, Envelope: m.GetSession(), Name: m.GetName()})
 	return nil
 }
@@ -107,8 +115,8 @@ func (c *Client) tellLogouts() {
 }
 
 // TellLogouts tells of all pending logouts now, and returns where the last one
-// is stored: nil if its session had ended before. Without an error none is
-// pending any more.
+// is stored: nil if it is not told, or its session had ended before. Without an
+// error none is pending any more. One that is refused keeps no other waiting.
 func (c *Client) TellLogouts(ctx context.Context) (*pb.Stored, error) {
 	select {
 	case c.telling <- struct{}{}:
@@ -116,14 +124,15 @@ func (c *Client) TellLogouts(ctx context.Context) (*pb.Stored, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	for {
+	var fault error
+	for refused := 0; ; {
 		c.mu.Lock()
 		pending, told := slices.Clone(c.pending), c.told
 		c.mu.Unlock()
-		if len(pending) == 0 {
-			return told, nil
+		if refused >= len(pending) {
+			return told, fault
 		}
-		envelope := pending[0]
+		envelope := pending[refused]
 		var stored *pb.Stored
 		err := c.Do(ctx, func(ctx context.Context, rpc pb.TrackerServiceClient) error {
 			req := connect.NewRequest(&pb.LogoutRequest{})
@@ -138,10 +147,19 @@ func (c *Client) TellLogouts(ctx context.Context) (*pb.Stored, error) {
 			return err
 		})
 		if err != nil {
-			return nil, err
+			if ctx.Err() != nil || !OfOne(err) {
+				return nil, err
+			}
+			if fault == nil {
+				fault = err
+			}
+			refused++
+			continue
 		}
 		c.mu.Lock()
-		c.told = stored
+		if bytes.Equal(envelope, c.pending[len(c.pending)-1]) {
+			c.told = stored
+		}
 		c.pending = slices.DeleteFunc(c.pending, func(e []byte) bool { return bytes.Equal(e, envelope) })
 		left := slices.Clone(c.pending)
 		c.mu.Unlock()
