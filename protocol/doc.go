@@ -41,7 +41,8 @@
 // detail; its code decides what to do (Code.ElsewhereHelps).
 //
 // Attach is the one long call: the tracker sends a GroupState for each group of
-// the user, then Synced, then events as they happen, and KeepAlive each second.
+// the user, then Synced, then events as they happen, and KeepAlive each second,
+// with the tracker's time.
 // A client that hears nothing for three seconds goes to another tracker and
 // shows the same session there. Offers are told by Announce; whoever offers a
 // file in part is told of that file's seeders.

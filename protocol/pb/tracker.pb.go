@@ -1583,6 +1583,7 @@ func (*Event_Roster) isEvent_Body() {}
 
 type KeepAlive struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          int64                  `protobuf:"varint,1,opt,name=time,proto3" json:"time,omitempty"` // the tracker's wall clock, Unix milliseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1615,6 +1616,13 @@ func (x *KeepAlive) ProtoReflect() protoreflect.Message {
 // Deprecated: Use KeepAlive.ProtoReflect.Descriptor instead.
 func (*KeepAlive) Descriptor() ([]byte, []int) {
 	return file_protocol_pb_tracker_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *KeepAlive) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 // GroupState comes at the start of the stream, once for each group of the user.
@@ -3832,8 +3840,9 @@ const file_protocol_pb_tracker_proto_rawDesc = "" +
 	"\arenamed\x18\t \x01(\v2\x14.p2pshare.v1.RenamedH\x00R\arenamed\x12-\n" +
 	"\x06roster\x18\n" +
 	" \x01(\v2\x13.p2pshare.v1.RosterH\x00R\x06rosterB\x06\n" +
-	"\x04body\"\v\n" +
-	"\tKeepAlive\"\x92\x01\n" +
+	"\x04body\"\x1f\n" +
+	"\tKeepAlive\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\"\x92\x01\n" +
 	"\n" +
 	"GroupState\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\fR\agroupId\x12\x12\n" +

@@ -250,6 +250,7 @@ func (c *Client) lose(t *tracker, id peer.ID, s *session, err error) error {
 func (c *Client) handle(t *tracker, s *session, e *pb.Event) bool {
 	switch body := e.GetBody().(type) {
 	case *pb.Event_KeepAlive:
+		c.skewed(c.clock.alive(t, body.KeepAlive.GetTime(), c.cfg.Now()))
 		c.deliver()
 		return false
 	case *pb.Event_Roster:

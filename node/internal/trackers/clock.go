@@ -3,6 +3,7 @@ package trackers
 import (
 	"context"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,10 +20,20 @@ import (
 type clock struct {
 	mu      sync.Mutex
 	stamp   protocol.Stamp
-	offsets map[*tracker]time.Duration
+	offsets map[*tracker]offset
 	correct time.Duration // see correction
 	warned  bool
 }
+
+// offset is how far a tracker's clock was from ours when it was heard last.
+type offset struct {
+	by time.Duration
+	at time.Time
+}
+
+// offsetLife is how long an offset counts beside newer ones: clocks are set
+// right, and the trackers that one does not talk to would not tell.
+const offsetLife = time.Minute
 
 func (k *clock) highest() protocol.Stamp {
 	k.mu.Lock()
@@ -38,14 +49,13 @@ func (k *clock) correction() time.Duration {
 	return k.correct
 }
 
-// median returns zero without any offset. mu is held.
-func (k *clock) median() time.Duration {
-	if len(k.offsets) == 0 {
-		return 0
-	}
+// median returns the median of the offsets that count at now, of which there is
+// at least one. mu is held.
+func (k *clock) median(now time.Time) time.Duration {
+	maps.DeleteFunc(k.offsets, func(_ *tracker, off offset) bool { return now.Sub(off.at) > offsetLife })
 	all := make([]time.Duration, 0, len(k.offsets))
 	for _, off := range k.offsets {
-		all = append(all, off)
+		all = append(all, off.by)
 	}
 	slices.Sort(all)
 	return all[len(all)/2]
@@ -63,12 +73,28 @@ func (k *clock) learn(t *tracker, h http.Header, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	if k.offsets == nil {
-		k.offsets = map[*tracker]time.Duration{}
+	return k.compare(t, ms, now)
+}
+
+// alive takes the time of a sign of life, Unix milliseconds, as learn does:
+// whoever only listens makes no call for hours.
+func (k *clock) alive(t *tracker, ms int64, now time.Time) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ms == 0 {
+		return 0
 	}
-	k.offsets[t] = time.UnixMilli(ms).Sub(now)
+	return k.compare(t, ms, now)
+}
+
+// compare is called with mu held.
+func (k *clock) compare(t *tracker, ms int64, now time.Time) time.Duration {
+	if k.offsets == nil {
+		k.offsets = map[*tracker]offset{}
+	}
+	k.offsets[t] = offset{by: time.UnixMilli(ms).Sub(now), at: now}
 	k.correct = 0
-	if off := k.median(); off.Abs() > protocol.CredentialSkew {
+	if off := k.median(now); off.Abs() > protocol.CredentialSkew {
 		k.correct = off
 	}
 	if k.correct == 0 || k.warned {
@@ -96,8 +122,13 @@ func (h headers) ask(out http.Header) {
 
 func (h headers) learn(in http.Header) {
 	now := h.client.cfg.Now()
-	if off := h.client.clock.learn(h.tracker, in, now); off != 0 {
-		h.client.post(Skewed{By: -off})
+	h.client.skewed(h.client.clock.learn(h.tracker, in, now))
+}
+
+// skewed tells of a correction, unless it is zero.
+func (c *Client) skewed(off time.Duration) {
+	if off != 0 {
+		c.post(Skewed{By: -off})
 	}
 }
 

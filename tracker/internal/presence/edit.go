@@ -13,14 +13,20 @@ import (
 // things were, so that what has changed can be told when it is done.
 type edit struct {
 	t      *Table
-	before map[string]Lease  // of the peers touched, what counted; Peer is "" where nothing did
-	own    map[string]*Lease // peers whose own lease has changed, and how it was; nil: there was none
+	before map[string]Lease // of the peers touched, what counted; Peer is "" where nothing did
+	own    map[string]*own  // peers whose own lease has changed, and how it was; nil: there was none
+}
+
+// own is a lease of this tracker as the others were told of it.
+type own struct {
+	Lease
+	opening uint64
 }
 
 // edit locks the table. The caller calls done.
 func (t *Table) edit() *edit {
 	t.mu.Lock()
-	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]*Lease)}
+	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]*own)}
 }
 
 // latest returns the lease of a peer that was opened last, nil if there is none.
@@ -38,8 +44,7 @@ func (e *edit) touch(by *source, peer string) {
 	if _, ok := e.own[peer]; !ok && by == e.t.own {
 		e.own[peer] = nil
 		if l := by.leases[peer]; l != nil {
-			was := l.Lease
-			e.own[peer] = &was
+			e.own[peer] = &own{l.Lease, l.opening}
 		}
 	}
 	if _, ok := e.before[peer]; ok {

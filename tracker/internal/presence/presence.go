@@ -103,6 +103,21 @@ type source struct {
 	epoch, version uint64
 	leases         map[string]*lease
 	due            time.Time // when all of them end; zero: not due
+	// doubts is leases of another tracker that ended here, in whole or in part,
+	// before that tracker has told so, and until when it has time for it.
+	doubts map[string]time.Time
+	// unsure is set when that time is over: the whole list is wanted.
+	unsure bool
+}
+
+// doubt notes that a lease ended here, for facts that its tracker may not have.
+func (s *source) doubt(peer string, until time.Time) {
+	if s.doubts == nil {
+		s.doubts = make(map[string]time.Time)
+	}
+	if _, ok := s.doubts[peer]; !ok {
+		s.doubts[peer] = until
+	}
 }
 
 // offered is who offers a file.
@@ -213,7 +228,8 @@ func (t *Table) Close(peer string, token uint64) {
 }
 
 // DropWhere ends leases and offers at once, those of other trackers' clients
-// too: each lease that matches with the zero Offer, and else its offers that
+// too. Where such a tracker does not do the same within Life, its list counts.
+// lease that matches with the zero Offer ends, and else those of its offers that
 // match. match is called without a lock held and must not modify l.
 func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
 	type victim struct {
@@ -248,11 +264,15 @@ func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
 	if len(victims) == 0 {
 		return
 	}
+	until := t.cfg.Now().Add(t.cfg.Life)
 	e := t.edit()
 	defer e.done()
 	for _, v := range victims {
 		if v.by.leases[v.Peer] != v.lease || v.Session != v.was.Session {
 			continue // another lease by now
+		}
+		if v.by != t.own {
+			v.by.doubt(v.Peer, until)
 		}
 		if v.whole {
 			e.remove(v.lease)
@@ -298,6 +318,13 @@ func (t *Table) Sweep() {
 				e.remove(l)
 			}
 			delete(t.others, id)
+			continue
+		}
+		for peer, until := range s.doubts {
+			if isDue(until) {
+				delete(s.doubts, peer)
+				s.unsure = true
+			}
 		}
 	}
 }

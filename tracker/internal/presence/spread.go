@@ -28,7 +28,7 @@ const offersInPart = 500
 // publish counts the version up for the own leases that have changed, and puts
 // deltas of them into the outbox: what has changed, not the whole of a lease
 // that the others know. Called with t.mu held.
-func (t *Table) publish(changed map[string]*Lease) {
+func (t *Table) publish(changed map[string]*own) {
 	var full []*pb.Lease
 	size := 0
 	flush := func() {
@@ -55,19 +55,22 @@ func (t *Table) publish(changed map[string]*Lease) {
 }
 
 // parts returns what the others need to know of an own lease that was as given.
-func (t *Table) parts(peer string, was *Lease) []*pb.Lease {
+func (t *Table) parts(peer string, was *own) []*pb.Lease {
 	now := t.own.leases[peer]
 	if now == nil {
 		return []*pb.Lease{{PeerId: peer, Gone: true, Version: t.own.version + 1}}
 	}
 	offers, withdrawn := now.Offers, []Offer(nil)
-	if was != nil {
+	// A new opening is told in whole: others may have ended the one before, for
+	// a fact that is not here yet.
+	known := was != nil && was.opening == now.opening
+	if known {
 		offers, withdrawn = change(was.Offers, now.Offers)
 	}
 	var out []*pb.Lease
 	for first := true; first || len(offers)+len(withdrawn) > 0; first = false {
 		part := now.encode()
-		part.Partial = was != nil || !first
+		part.Partial = known || !first
 		var n int
 		n = min(len(offers), offersInPart)
 		part.Offers, offers = encodeOffers(offers[:n]), offers[n:]
@@ -159,7 +162,7 @@ func (t *Table) Apply(from string, list *pb.PresenceList) {
 			l.opening = 0 // of a table that is no more: a lease of its next one is a new opening
 		}
 	}
-	s.epoch, s.version = list.GetEpoch(), list.GetVersion()
+	s.epoch, s.version, s.unsure, s.doubts = list.GetEpoch(), list.GetVersion(), false, nil
 	listed := make(map[string]struct{}, len(list.GetLeases()))
 	for _, l := range list.GetLeases() {
 		if !l.GetGone() {
@@ -207,12 +210,13 @@ func (t *Table) ApplyDelta(from string, d *pb.PresenceDelta) bool {
 }
 
 // Known returns what of another tracker's leases is known here. Of one that
-// has gone it is nothing, so that its list is fetched as soon as it is back.
+// has gone it is nothing, so that its list is fetched as soon as it is back, nor
+// of one that differs from this one on what has ended.
 func (t *Table) Known(from string) (epoch, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.others[from]
-	if s == nil || !s.due.IsZero() {
+	if s == nil || !s.due.IsZero() || s.unsure {
 		return 0, 0
 	}
 	return s.epoch, s.version
@@ -221,6 +225,9 @@ func (t *Table) Known(from string) (epoch, version uint64) {
 // take applies a lease of another tracker. A malformed one is left out.
 func (e *edit) take(s *source, l *pb.Lease) {
 	known := s.leases[l.GetPeerId()]
+	if !l.GetPartial() || len(l.GetWithdrawn()) > 0 {
+		delete(s.doubts, l.GetPeerId()) // that tracker has told
+	}
 	if l.GetGone() {
 		if known != nil {
 			e.remove(known)
@@ -233,6 +240,7 @@ func (e *edit) take(s *source, l *pb.Lease) {
 	}
 	if l.GetPartial() {
 		if known == nil {
+			s.doubt(l.GetPeerId(), e.t.cfg.Now().Add(e.t.cfg.Life))
 			return // part of one that was left out
 		}
 		withdrawn, ok := decodeOffers(l.GetWithdrawn())

@@ -119,15 +119,15 @@ func shareGroup(c *catalog.Catalog, a, b protocol.UserID) bool {
 func (s *Server) follow(ctx context.Context, a *attached, send func(*pb.Event) bool) error {
 	tick := time.NewTicker(protocol.KeepAlive)
 	defer tick.Stop()
-	alive := &pb.Event{Body: &pb.Event_KeepAlive{KeepAlive: &pb.KeepAlive{}}}
 	for {
-		event := alive
+		var event *pb.Event
 		select {
 		case event = <-a.events:
 		case <-tick.C:
 			if err := s.stillGood(a); err != nil {
 				return err
 			}
+			event = &pb.Event{Body: &pb.Event_KeepAlive{KeepAlive: &pb.KeepAlive{Time: s.cfg.Now().UnixMilli()}}}
 		case <-a.done:
 			return s.flush(a, send)
 		case <-ctx.Done():

@@ -254,8 +254,12 @@ func (p *pusher) offers(changes []presence.Change) {
 				if a == nil || id == ch.Seeder.Peer || !c.IsMember(ch.Group, a.user) {
 					continue
 				}
+				seeder := &pb.Seeder{PeerId: ch.Seeder.Peer} // of one who is gone: perhaps no member any more
+				if !ch.Gone {
+					seeder = seederPB(c, ch.Seeder, a.remote)
+				}
 				out = append(out, told{a, &pb.Event{Body: &pb.Event_Seeder{Seeder: &pb.SeederChange{
-					GroupId: ch.Group[:], FileId: ch.File[:], Seeder: seederPB(c, ch.Seeder, a.remote), Gone: ch.Gone,
+					GroupId: ch.Group[:], FileId: ch.File[:], Seeder: seeder, Gone: ch.Gone,
 				}}}})
 			}
 		})

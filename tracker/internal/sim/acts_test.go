@@ -33,10 +33,7 @@ type act struct {
 }
 
 // acts are the kinds with how often they come.
-var acts = []struct {
-	kind   string
-	weight int
-}{
+var acts = []weighted{
 	{"register", 8},
 	{"create group", 5},
 	{"ask", 5},

@@ -10,6 +10,14 @@
 // trackers and nodes (network_test.go). On both the replica runs as it is,
 // gossipsub included; in random worlds over a disk that loses what was not synced.
 //
+// Random worlds are of two kinds as well. In worlds (random_test.go) the users do
+// what the service would do for them, so that the facts of each answered change
+// are known and looked for at the end. In societies (society_test.go) the whole
+// service stands in front of the replicas, people have nodes that share and fetch
+// files, and a wiretap reads every byte: no piece without a ticket for it, no
+// ticket from a tracker that knows of the removal, no password verifier to
+// clients or on the topic, no address of a member to anybody but members.
+//
 // A random world follows a script made from its seed before it begins: what is
 // done when, what fails when, and what a crash leaves of a commit under way. The
 // same seed gives the same script; how goroutines interleave within one instant

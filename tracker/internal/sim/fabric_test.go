@@ -31,9 +31,12 @@ type fabric interface {
 }
 
 func (n *lan) open(key crypto.PrivKey) (host.Host, error) { return n.newStation(key) }
-func (n *lan) info(id peer.ID) peer.AddrInfo              { return peer.AddrInfo{ID: id} }
 func (n *lan) slow(from, to peer.ID, d time.Duration)     { n.cable(from, to).slow(d) }
 func (n *lan) close()                                     {}
+
+func (n *lan) info(id peer.ID) peer.AddrInfo {
+	return peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{n.addr(id)}}
+}
 
 // never is the delay of what does not arrive.
 const never = 10_000 * time.Hour

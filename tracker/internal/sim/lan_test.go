@@ -3,11 +3,14 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // idleTimeout is how long a connection outlives a cut, as with QUIC.
@@ -18,16 +21,34 @@ var errRefused = errors.New("connection refused")
 // lan is a network in memory. Bytes take the delay of their cable; what is sent
 // into a cut arrives when it heals, unless the connection has died of it.
 type lan struct {
+	// tap is asked about each stream, from who opens it, for what is told of
+	// the bytes of either direction; nil: nobody listens.
+	tap func(w way, proto p2pproto.ID) (there, back func([]byte))
+
 	mu       sync.Mutex
 	stations map[peer.ID]*station // those that are up
 	cables   map[way]*cable
+	numbers  map[peer.ID]int // of hosts, for their addresses
 }
 
 // way is from one host to another.
 type way struct{ from, to peer.ID }
 
 func newLAN() *lan {
-	return &lan{stations: map[peer.ID]*station{}, cables: map[way]*cable{}}
+	return &lan{stations: map[peer.ID]*station{}, cables: map[way]*cable{}, numbers: map[peer.ID]int{}}
+}
+
+// lanAddr begins the addresses of all hosts on a lan.
+const lanAddr = "/ip4/10.77.0."
+
+// addr is the address of a host; it stays the same through restarts.
+func (n *lan) addr(id peer.ID) ma.Multiaddr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.numbers[id] == 0 {
+		n.numbers[id] = len(n.numbers) + 1
+	}
+	return ma.StringCast(fmt.Sprintf("%s%d/tcp/4001", lanAddr, n.numbers[id]))
 }
 
 // cable is one direction between two hosts.
@@ -173,6 +194,9 @@ type end struct {
 func (e *end) RemotePeer() peer.ID { return e.far.id }
 func (e *end) LocalPeer() peer.ID  { return e.local.id }
 func (e *end) Close() error        { e.line.end(); return nil }
+
+func (e *end) RemoteMultiaddr() ma.Multiaddr { return e.local.lan.addr(e.far.id) }
+func (e *end) LocalMultiaddr() ma.Multiaddr  { return e.local.lan.addr(e.local.id) }
 
 func (e *end) Stat() network.ConnStats {
 	return network.ConnStats{Stats: network.Stats{Direction: e.dir}}

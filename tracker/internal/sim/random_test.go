@@ -109,11 +109,8 @@ type happening struct {
 	size  uint32
 }
 
-// faults are the kinds with how often they come.
-var faults = []struct {
-	kind   string
-	weight int
-}{
+// faults are the kinds of trouble.
+var faults = []weighted{
 	{"isolate", 4},
 	{"cut", 4},
 	{"cut one way", 2},
@@ -134,7 +131,15 @@ var faults = []struct {
 	{"add tracker", 1},
 }
 
-func newScript(seed uint64) *script {
+// weighted is a kind of thing that happens, with how often it comes.
+type weighted = struct {
+	kind   string
+	weight int
+}
+
+func newScript(seed uint64) *script { return newScriptOf(seed, acts, faults) }
+
+func newScriptOf(seed uint64, acts, faults []weighted) *script {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s := &script{seed: seed, trackers: 2 + rng.IntN(3), calm: rng.IntN(10) == 0}
 	pace := time.Duration(500+rng.IntN(4000)) * time.Millisecond // between acts
@@ -157,11 +162,7 @@ func newScript(seed uint64) *script {
 	return s
 }
 
-func choose(rng *rand.Rand, from []struct {
-	kind   string
-	weight int
-},
-) string {
+func choose(rng *rand.Rand, from []weighted) string {
 	sum := 0
 	for _, k := range from {
 		sum += k.weight
@@ -189,8 +190,8 @@ type player struct {
 	faults  int
 }
 
-// play plays the script, brings the world to rest and checks it.
-func (s *script) play(t *testing.T, over fabric) *player {
+// begin makes the world, in which nothing runs yet.
+func (s *script) begin(t *testing.T, over fabric) *player {
 	w := &player{
 		world: newWorldOver(t, over, s.trackers, s.seed), s: s, begun: time.Now(), copies: map[*member][]store.Batch{},
 	}
@@ -199,6 +200,12 @@ func (s *script) play(t *testing.T, over fabric) *player {
 			w.net.slow(a.id, b.id, time.Duration(100+w.rng.IntN(20_000))*time.Microsecond)
 		}
 	}
+	return w
+}
+
+// play plays the script, brings the world to rest and checks it.
+func (s *script) play(t *testing.T, over fabric) *player {
+	w := s.begin(t, over)
 	w.start()
 	if s.calm {
 		w.awaitReady()
@@ -311,7 +318,7 @@ func (w *player) count(total map[string]int) {
 // String tells how the trackers are.
 func (w *world) String() string {
 	var b strings.Builder
-	b.WriteString(w.lacking() + "\n")
+	b.WriteString(w.last + "\n" + w.lacking() + "\n")
 	for i, m := range w.members {
 		r := m.running()
 		if r == nil {

@@ -177,7 +177,7 @@ func (s *station) offered() (out []p2pproto.ID) {
 
 func (s *station) ID() peer.ID                      { return s.id }
 func (s *station) Peerstore() peerstore.Peerstore   { return s.ps }
-func (s *station) Addrs() []ma.Multiaddr            { return nil }
+func (s *station) Addrs() []ma.Multiaddr            { return []ma.Multiaddr{s.lan.addr(s.id)} }
 func (s *station) Network() network.Network         { return switchboard{s: s} }
 func (s *station) ConnManager() connmgr.ConnManager { return &connmgr.NullConnMgr{} }
 func (s *station) EventBus() event.Bus              { return s.bus }
@@ -251,6 +251,9 @@ func (s *station) NewStream(ctx context.Context, to peer.ID, protos ...p2pproto.
 		return nil, errors.New("protocols not supported")
 	}
 	a, b := newPipe(there), newPipe(back)
+	if s.lan.tap != nil {
+		a.tap, b.tap = s.lan.tap(way{s.id, to}, proto)
+	}
 	near := &stream{at: e, proto: proto, in: b, out: a}
 	far := &stream{at: e.line.ends[0], proto: proto, in: a, out: b}
 	if far.at == e {

@@ -69,6 +69,7 @@ type chunk struct {
 // pipe is one direction of a stream. It has no bound: what is written is small.
 type pipe struct {
 	over *cable
+	tap  func([]byte) // is told of what is written; nil: nobody
 
 	mu       sync.Mutex
 	chunks   []chunk
@@ -89,6 +90,9 @@ func (p *pipe) wake() {
 func (p *pipe) write(b []byte) (int, error) {
 	if !p.send(chunk{data: append([]byte{}, b...)}) {
 		return 0, network.ErrReset
+	}
+	if p.tap != nil {
+		p.tap(b)
 	}
 	return len(b), nil
 }

@@ -31,9 +31,19 @@ type world struct {
 	members []*member
 	model   *model
 	rng     *rand.Rand // for what is not in the script: delays, keys
+	serves  bool       // the trackers serve clients
+	last    string     // what somebody waits for, and why not yet
 
-	mu  sync.Mutex
-	ids []peer.ID // of members, for their acts
+	mu        sync.Mutex
+	ids       []peer.ID // of members, for their acts
+	everybody []*member // members, for those who are not the player
+}
+
+// all returns the trackers that there have been.
+func (w *world) all() []*member {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.everybody)
 }
 
 // member is one tracker: what survives its restarts, and what does not.
@@ -51,6 +61,7 @@ type member struct {
 	host    host.Host
 	store   *handle
 	replica *replica.Replica
+	service *service // nil in worlds without clients
 	roster  []peer.AddrInfo
 }
 
@@ -88,6 +99,7 @@ func (w *world) add() *member {
 	w.members = append(w.members, m)
 	w.mu.Lock()
 	w.ids = append(w.ids, id)
+	w.everybody = append(w.everybody, m)
 	w.mu.Unlock()
 	for _, m := range w.members {
 		m.mu.Lock()
@@ -130,13 +142,20 @@ func (m *member) start() {
 	if m.config != nil {
 		m.config(&cfg)
 	}
+	var s *service
+	if m.w.serves {
+		s = m.newService(st, &cfg)
+	}
 	r, err := replica.Open(cfg)
 	if err != nil {
 		m.w.t.Fatalf("open a replica: %v", err)
 	}
+	if s != nil {
+		s.serve(m.w.t, r)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.up, m.host, m.store, m.replica = true, st, db, r
+	m.up, m.host, m.store, m.replica, m.service = true, st, db, r, s
 }
 
 func (m *member) others() []peer.AddrInfo {
@@ -150,8 +169,13 @@ func (m *member) setRoster(list []peer.AddrInfo) {
 	m.mu.Lock()
 	m.roster = list
 	m.mu.Unlock()
-	if r := m.running(); r != nil {
-		r.SetRoster(m.others())
+	r := m.running()
+	if r == nil {
+		return
+	}
+	r.SetRoster(m.others())
+	if m.service != nil {
+		m.service.rpc.SetRoster(list)
 	}
 }
 
@@ -182,6 +206,9 @@ func (m *member) stop() {
 	}
 	if err := m.host.Close(); err != nil {
 		m.w.t.Errorf("close a host: %v", err)
+	}
+	if m.service != nil {
+		m.service.close()
 	}
 	if err := m.replica.Close(); err != nil {
 		m.w.t.Errorf("close a replica: %v", err)

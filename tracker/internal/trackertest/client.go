@@ -56,6 +56,11 @@ func New(t testing.TB) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
+	return Over(t, h)
+}
+
+// Over is New with a host of one's own, which stays the caller's to close.
+func Over(t testing.TB, h libp2phost.Host) *Client {
 	return &Client{T: t, Host: h, trackers: make(map[peer.ID]pb.TrackerServiceClient)}
 }
 
