@@ -43,7 +43,7 @@ long: build ## what takes too long for every change: big files, many kills
 	P2PSHARE_LONG=1 go test -count=1 -timeout 60m -v -run 'TestLong' ./...
 
 sim: ## random worlds of trackers: SEEDS=10000, SEED=the first one
-	cd tracker/internal/sim && go test -count=1 -timeout 24h -run TestRandomWorlds -args -seeds $(or $(SEEDS),1000) -seed $(or $(SEED),1)
+	cd tracker/internal/sim && go test -count=1 -timeout 24h -run TestRandom -args -seeds $(or $(SEEDS),1000) -seed $(or $(SEED),1)
 
 .PHONY: soak
 soak: ## 50 clients at two trackers for SOAK (1h): do the trackers grow?

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many random worlds; default 200, under the race detector 20, with -short 10")
+	seeds = flag.Int("seeds", 0, "how many random worlds; default 50, under the race detector 20, with -short 10")
 	first = flag.Uint64("seed", 1, "the first seed of random worlds; with -seeds 1 it repeats one")
 )
 
@@ -50,7 +50,7 @@ func worlds() int {
 	case raceEnabled: // which makes them ten times as slow
 		return 20
 	}
-	return 200
+	return 50
 }
 
 // TestRandomWorldsOverQUIC plays the same scripts with hosts of libp2p: one in
