@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// restartTime is how soon a killed tracker serves again.
-	restartTime = 3 * time.Second
+	// restartTime is how soon a killed tracker serves again, busyRestartTime how
+	// soon beside all other tests.
+	restartTime     = 3 * time.Second
+	busyRestartTime = 30 * time.Second
 	// groupSize is how many files go into one group before the next one: listing
 	// them is a part of every round.
 	groupSize = 400
@@ -170,7 +172,7 @@ func (k *killed) check(round int) {
 	}
 }
 
-func (k *killed) run(rounds int) {
+func (k *killed) run(rounds int, restartTime time.Duration) {
 	rng := rand.New(rand.NewPCG(uint64(rounds), rand.Uint64()))
 	var slowest time.Duration
 	for round := range rounds {
@@ -221,7 +223,7 @@ func TestKilledTrackersLoseNothing(t *testing.T) {
 	for _, trackers := range []int{1, 2} {
 		t.Run(fmt.Sprint(trackers), func(t *testing.T) {
 			t.Parallel()
-			newKilled(t, trackers).run(5)
+			newKilled(t, trackers).run(5, busyRestartTime)
 		})
 	}
 }
@@ -229,6 +231,6 @@ func TestKilledTrackersLoseNothing(t *testing.T) {
 func TestLongKilledTrackersLoseNothing(t *testing.T) {
 	long(t)
 	for _, trackers := range []int{1, 2} {
-		t.Run(fmt.Sprint(trackers), func(t *testing.T) { newKilled(t, trackers).run(500) })
+		t.Run(fmt.Sprint(trackers), func(t *testing.T) { newKilled(t, trackers).run(500, restartTime) })
 	}
 }

@@ -25,16 +25,22 @@ func long(t *testing.T) {
 	}
 }
 
-// The short form allows for a machine that is busy with other tests.
-func TestHundredClientsLoseATracker(t *testing.T) { loseATracker(t, 20, 100, 4*maxList) }
+// The short form runs beside other tests, so it has no opinion on speed: all
+// move, nobody's password is checked again, no session ends.
+func TestHundredClientsLoseATracker(t *testing.T) { loseATracker(t, 20, 100, false) }
 
 func TestLongThousandClientsLoseATracker(t *testing.T) {
 	long(t)
-	loseATracker(t, 100, 1000, maxList)
+	loseATracker(t, 100, 1000, true)
 }
 
 // loseATracker kills one of three trackers under clients that list groups and files.
-func loseATracker(t *testing.T, users, clients int, maxList time.Duration) {
+// timed has how long that takes be a matter of pass or fail.
+func loseATracker(t *testing.T, users, clients int, timed bool) {
+	elsewhere := elsewhere
+	if !timed {
+		elsewhere = patience
+	}
 	w := newTown(t, 3, clients+users, unlimited()).open()
 	began := time.Now()
 	accounts := w.settle(users)
@@ -95,7 +101,7 @@ func loseATracker(t *testing.T, users, clients int, maxList time.Duration) {
 	moved := times(all, func(made call) bool { return made.holder == dead || made.holder == "" })
 	t.Logf("%d listing calls: p50 %v, p99 %v, most %v; %d others were caught by the move: p50 %v, most %v", len(alive),
 		quantile(alive, 0.5), quantile(alive, 0.99), quantile(alive, 1), len(moved), quantile(moved, 0.5), quantile(moved, 1))
-	if p99 := quantile(alive, 0.99); p99 > maxList {
+	if p99 := quantile(alive, 0.99); timed && p99 > maxList {
 		t.Errorf("p99 of listing calls is %v, at most %v is allowed", p99, maxList)
 	}
 	for _, p := range w.trackers[1:] {
