@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	logging "github.com/ipfs/go-log/v2"
@@ -23,8 +24,47 @@ const (
 	logFileKept = 10
 )
 
+// earlyLog is how much is kept of what is written before begin; the rest is lost.
+const earlyLog = 64 << 10
+
 // logFile is the log of a process: what users did, and what the libraries say.
-type logFile struct{ *lumberjack.Logger }
+// It is safe for concurrent use. Nothing is written before begin: until the
+// folder is this process's alone, the file is perhaps another's.
+type logFile struct {
+	file *lumberjack.Logger
+
+	mu    sync.Mutex
+	begun bool
+	early []byte
+}
+
+// begin writes what was kept, and from now on everything.
+func (l *logFile) begin() {
+	l.mu.Lock()
+	early := l.early
+	l.begun, l.early = true, nil
+	l.mu.Unlock()
+	if len(early) > 0 {
+		_, _ = l.file.Write(early) // as in line
+	}
+}
+
+// Write writes, or keeps, whole lines.
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	begun := l.begun
+	if !begun && len(l.early)+len(p) <= earlyLog {
+		l.early = append(l.early, p...)
+	}
+	l.mu.Unlock()
+	if !begun {
+		return len(p), nil
+	}
+	return l.file.Write(p)
+}
+
+// Close ends the log.
+func (l *logFile) Close() error { return l.file.Close() }
 
 // openLog opens the log in a folder that exists, and sends there what go-log,
 // libp2p and pubsub have to say; their level is that of GOLOG_LOG_LEVEL, or error.
@@ -38,7 +78,7 @@ func openLog(dir, name string) (*logFile, error) {
 	if err := f.Close(); err != nil {
 		return nil, protocol.Errorf(protocol.CodeConfig, "the log cannot be written: %w", err)
 	}
-	l := &logFile{&lumberjack.Logger{Filename: path, MaxSize: logFileMiB, MaxBackups: logFileKept}}
+	l := &logFile{file: &lumberjack.Logger{Filename: path, MaxSize: logFileMiB, MaxBackups: logFileKept}}
 	encoder := zap.NewProductionEncoderConfig()
 	encoder.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	logging.SetPrimaryCore(zapcore.NewCore(zapcore.NewJSONEncoder(encoder), zapcore.AddSync(l), zapcore.DebugLevel))

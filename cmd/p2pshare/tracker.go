@@ -92,6 +92,9 @@ func runTracker(c *cli.Context, std streams) error {
 		}
 	}
 	t, err := tracker.New(cfg)
+	if protocol.CodeOf(err) != protocol.CodeLocked {
+		log.begin()
+	}
 	if err != nil {
 		return err
 	}

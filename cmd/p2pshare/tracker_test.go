@@ -79,11 +79,15 @@ func TestLogLines(t *testing.T) {
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("", 3600))
 	log.line(at, "what", "upload_file", "user", "", "object", "a \"b\"\n\x1b[2J")
+	path := filepath.Join(dir, "test.log")
+	if b, err := os.ReadFile(path); len(b) > 0 || err != nil {
+		t.Errorf("before the folder is this process's the log has %q, %v", b, err)
+	}
+	log.begin()
 	log.line(at, "what", "login", "user", "ada")
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "test.log")
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,10 @@ func LoadKey(dir string, create bool) (key crypto.PrivKey, created bool, err err
 	if err != nil {
 		return nil, false, fmt.Errorf("encode the key: %w", err)
 	}
-	if err := writeNew(path, raw); err != nil {
+	switch err := writeNew(path, raw); {
+	case errors.Is(err, fs.ErrExist): // another process was faster
+		return LoadKey(dir, false)
+	case err != nil:
 		return nil, false, keyError(path, err)
 	}
 	return key, true, nil
@@ -122,8 +125,9 @@ func claimDir(dir string) error {
 	return nil
 }
 
-// writeNew writes a file that is either whole or not there after a power cut,
-// and never takes the place of another.
+// writeNew writes a file that is either whole or not there after a power cut.
+// It never takes the place of another: fs.ErrExist. (On a file system without
+// links it may, if that one came at the same moment.)
 func writeNew(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
 	temp, err := os.CreateTemp(dir, ".key-*") // 0600
@@ -138,10 +142,14 @@ func writeNew(path string, data []byte) (err error) {
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fs.ErrExist
+	err = os.Link(temp.Name(), path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return fs.ErrExist
+		}
+		err = os.Rename(temp.Name(), path)
 	}
-	if err := os.Rename(temp.Name(), path); err != nil {
+	if err != nil {
 		return err
 	}
 	return syncDir(dir)

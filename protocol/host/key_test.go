@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -144,5 +145,49 @@ func TestLockAgainstAProcess(t *testing.T) {
 	}
 	if got := other(); !strings.HasPrefix(got, " <nil>") {
 		t.Errorf("after unlock the other process got %q", got)
+	}
+}
+
+// Of several first starts at once one makes the key, and all have that one.
+func TestKeyIsMadeOnce(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		const starts = 8
+		ids, made := make([]string, starts), make([]bool, starts)
+		var running sync.WaitGroup
+		begin := make(chan struct{})
+		for i := range starts {
+			running.Go(func() {
+				<-begin
+				key, created, err := host.LoadKey(dir, true)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				raw, err := key.Raw()
+				if err != nil {
+					t.Error(err)
+				}
+				ids[i], made[i] = string(raw), created
+			})
+		}
+		close(begin)
+		running.Wait()
+		count := 0
+		for i := range starts {
+			if ids[i] != ids[0] {
+				t.Fatal("two starts have two keys")
+			}
+			if made[i] {
+				count++
+			}
+		}
+		if count != 1 {
+			t.Fatalf("%d starts made the key", count)
+		}
+		left, err := filepath.Glob(filepath.Join(dir, ".key-*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("left over: %v, %v", left, err)
+		}
 	}
 }
