@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/node/internal/swarm"
@@ -41,6 +43,7 @@ type Download struct {
 	begun     bool               // it had a partial file before: see local
 	part      *filestore.Partial // while it grows
 	swarm     *swarm.Swarm
+	known     map[peer.ID]swarm.Peer // who offered the file
 	latest    swarm.Progress
 	waits     error // what it waits for outside of the swarm
 	before    tally // of swarms that ended
@@ -95,6 +98,7 @@ func newDownload(a *account, r records.Download) *Download {
 	d := &Download{
 		account: a, key: fileKey{r.Group, r.File}, rec: r, begun: r.Repairs > 0,
 		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
+		known: map[peer.ID]swarm.Peer{},
 	}
 	switch r.State {
 	case recComplete:

@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -78,6 +80,9 @@ func (d *Download) seeder(m *pb.Seeder, gone bool) {
 	d.mu.Lock()
 	s := d.swarm
 	d.mu.Unlock()
+	if id, err := peer.Decode(m.GetPeerId()); err == nil && gone {
+		d.without(id)
+	}
 	if s == nil {
 		return
 	}
@@ -113,7 +118,36 @@ func (d *Download) addPeer(s *swarm.Swarm, m *pb.Seeder) {
 		h.Peerstore().ClearAddrs(id) // a member that was restarted is elsewhere now
 	}
 	h.Peerstore().AddAddrs(id, addrs, addrTTL)
-	s.AddPeer(swarm.Peer{ID: id, User: m.GetUser()})
+	p := swarm.Peer{ID: id, User: m.GetUser()}
+	d.remember(p)
+	s.AddPeer(p)
+}
+
+// maxKnown bounds the members that a download remembers, as a swarm does.
+const maxKnown = 500
+
+// remember keeps a member for the next swarm of the download, which would else
+// have nobody while no tracker is there.
+func (d *Download) remember(p swarm.Peer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, known := d.known[p.ID]; known || len(d.known) < maxKnown {
+		d.known[p.ID] = p
+	}
+}
+
+// without is for a member that does not offer the file any more.
+func (d *Download) without(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.known, id)
+}
+
+// remembered are the members of earlier swarms.
+func (d *Download) remembered() []swarm.Peer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.known))
 }
 
 // manifestAhead is how much of a description may be on its way before anything

@@ -221,6 +221,9 @@ func (d *Download) runSwarm(ctx context.Context, part *filestore.Partial) error 
 		Bans: d.pastBans(), OnBan: d.banned,
 		Seed: rand.Uint64(),
 	})
+	for _, p := range d.remembered() {
+		s.AddPeer(p)
+	}
 	d.change(func() { d.swarm = s })
 	feeding, stop := context.WithCancel(ctx)
 	fed := make(chan struct{})
