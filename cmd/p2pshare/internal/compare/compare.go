@@ -61,7 +61,9 @@ const (
 
 // Check refuses what cannot be measured here, before anything starts. Errors:
 // E_CONFIG, E_PERM, E_DISK_FULL.
-func (c Config) Check() error {
+func (c Config) Check() error { return c.check(freeMemory("/")) }
+
+func (c Config) check(free int64, known bool) error {
 	if len(c.Peers) == 0 {
 		return protocol.Errorf(protocol.CodeConfig, "--peers: at least one number of clients is needed")
 	}
@@ -79,7 +81,7 @@ func (c Config) Check() error {
 		return protocol.Errorf(protocol.CodeConfig, "--uplink, --downlink: at least 64 KiB per second")
 	}
 	need := int64(most+1) * hostMemory
-	if free, known := freeMemory(); known && free < need {
+	if known && free < need {
 		return protocol.Errorf(protocol.CodeConfig, "--peers %d: needs about %s of memory, %s are free; take fewer peers",
 			most, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(free)))
 	}

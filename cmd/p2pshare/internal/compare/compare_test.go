@@ -37,6 +37,8 @@ func TestCheck(t *testing.T) {
 		{"nothing to send", func(c *compare.Config) { c.Size = 0 }, protocol.CodeConfig},
 		{"no link", func(c *compare.Config) { c.Uplink = 1 }, protocol.CodeConfig},
 		{"a disk that nobody has", func(c *compare.Config) { c.Size = 1 << 50 }, protocol.CodeDiskFull},
+		{"a folder that nobody can write to", func(c *compare.Config) { c.Out = unwritable(t) }, protocol.CodePerm},
+		{"a folder that cannot be made", func(c *compare.Config) { c.Out = filepath.Join(unwritable(t), "new") }, protocol.CodePerm},
 		{"a file in place of the folder", func(c *compare.Config) { c.Out = file }, protocol.CodePerm},
 	}
 	for _, test := range tests {
@@ -48,6 +50,25 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unwritable is a folder in which this user cannot make anything.
+func unwritable(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "tried"))
+	if err != nil {
+		return dir
+	}
+	// Root writes where it likes, but not among the processes.
+	_ = f.Close()
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip("this user can write everywhere, and there is no /proc")
+	}
+	return "/proc/self"
 }
 
 // TestRun measures small: the more clients, the longer a server takes and the
