@@ -27,7 +27,7 @@ const (
 	// discoverQuiet after how long without a further tracker those found are all:
 	// the question is put again every second.
 	discoverTime  = 4500 * time.Millisecond
-	discoverQuiet = 1500 * time.Millisecond
+	discoverQuiet = 2 * time.Second
 	// discoverDial is how long a tracker may take to prove who it is.
 	discoverDial = 2 * time.Second
 	// maxDiscovered bounds how many announced trackers are contacted: anybody can

@@ -165,10 +165,17 @@ func TestDiscover(t *testing.T) {
 	// Both are found, within the 4.5 s that a client looks; one that is not
 	// confirmed hears nothing of the user.
 	found := regexp.MustCompile(`note: found the tracker 10\.78\.0\.([12]):5000 with the id (12D3Koo\w+)`)
-	began := time.Now()
-	status, _, stderr := l.run("ada", "client", "--data", "d", "--discover", "-c", create)
-	t.Logf("looking and refusing took %v", time.Since(began).Round(10*time.Millisecond))
-	got := fmt.Sprint(found.FindAllStringSubmatch(stderr, -1))
+	var status int
+	var got, stderr string
+	for range 5 { // a machine that is very busy may need more
+		began := time.Now()
+		status, _, stderr = l.run("ada", "client", "--data", "d", "--discover", "-c", create)
+		t.Logf("looking and refusing took %v", time.Since(began).Round(10*time.Millisecond))
+		all := found.FindAllStringSubmatch(stderr, -1)
+		if got = fmt.Sprint(all); len(all) == 2 {
+			break
+		}
+	}
 	if want := fmt.Sprintf("[[note: found the tracker 10.78.0.1:5000 with the id %s 1 %s] [note: found the tracker 10.78.0.2:5000 with the id %s 2 %s]]", alpha, alpha, beta, beta); got != want {
 		t.Fatalf("found %s, want %s", got, want)
 	}

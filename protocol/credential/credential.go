@@ -25,7 +25,8 @@ type Session struct {
 	ID      protocol.SessionID
 	Peer    peer.ID
 	// Resets and Changes are the epoch of the password verifier that was used,
-	// Verifier its stamp: another verifier of the same epoch is not this one.
+	// Verifier the stamp by which its password was set: another password of the
+	// same epoch is not this one.
 	Resets, Changes uint32
 	Verifier        protocol.Stamp
 	Issued          time.Time // to the second, as the following
