@@ -113,7 +113,7 @@ func newDownload(a *account, r records.Download) *Download {
 
 func (d *Download) resultOf(r records.Download) Result {
 	return Result{
-		Group: r.GroupNm, Name: protocol.Printable(r.Name), Path: r.Path, Size: r.Size, SHA1: r.SHA1, ID: r.File,
+		Group: protocol.Printable(r.GroupNm), Name: protocol.Printable(r.Name), Path: r.Path, Size: r.Size, SHA1: r.SHA1, ID: r.File,
 	}
 }
 

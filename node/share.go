@@ -97,7 +97,7 @@ func (a *account) shareFile(ctx context.Context, group, path string, progress fu
 		log.Infow("the share is not announced yet", "file", id, "err", err)
 	}
 	return Shared{
-		Group: rec.GroupNm, Name: protocol.Printable(rec.Name), Path: path, Size: m.Size, Pieces: len(m.Pieces), SHA1: m.SHA1, ID: id,
+		Group: protocol.Printable(rec.GroupNm), Name: protocol.Printable(rec.Name), Path: path, Size: m.Size, Pieces: len(m.Pieces), SHA1: m.SHA1, ID: id,
 	}, n.stored(res.GetStored(), res.GetAlready()), nil
 }
 

@@ -250,7 +250,7 @@ func (n *Node) Shares() ([]ShareInfo, error) {
 			}
 		}
 		r := s.record()
-		info := ShareInfo{Group: a.groupName(r.Group, r.GroupNm), Name: protocol.Printable(r.Name), Path: r.Path, State: "sharing"}
+		info := ShareInfo{Group: protocol.Printable(a.groupName(r.Group, r.GroupNm)), Name: protocol.Printable(r.Name), Path: r.Path, State: "sharing"}
 		if r.Withdrawn != "" {
 			info.State, info.Reason = "stopped", protocol.Printable(r.Withdrawn)
 		}

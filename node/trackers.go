@@ -1,6 +1,10 @@
 package node
 
-import "context"
+import (
+	"context"
+
+	"github.com/p2pshare/p2pshare/protocol"
+)
 
 // TrackerInfo is a tracker of the network. State is connected, reachable or unreachable; then Reason says why.
 type TrackerInfo struct {
@@ -18,7 +22,7 @@ func (n *Node) ConfirmTrackers(ctx context.Context) { n.trackers.Introduce(ctx) 
 func (n *Node) Trackers(ctx context.Context) []TrackerInfo {
 	var out []TrackerInfo
 	for _, i := range n.trackers.List(ctx) {
-		info := TrackerInfo{Number: i.Number, Address: i.Address, State: "reachable"}
+		info := TrackerInfo{Number: i.Number, Address: protocol.Printable(i.Address), State: "reachable"}
 		switch {
 		case i.Holds:
 			info.State = "connected"
