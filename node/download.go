@@ -45,8 +45,9 @@ type Download struct {
 	swarm     *swarm.Swarm
 	known     map[peer.ID]swarm.Peer // who offered the file
 	latest    swarm.Progress
-	waits     error // what it waits for outside of the swarm
-	before    tally // of swarms that ended
+	waits     error       // what it waits for outside of the swarm
+	prepares  preparation // what it does before it is fetched
+	before    tally       // of swarms that ended
 	result    Result
 	err       error
 	tries     int           // to make the tracker that holds the lease take the offer
@@ -58,6 +59,7 @@ type State string
 
 // The states.
 const (
+	Preparing   State = "preparing" // Message says what is done before anything is fetched
 	Downloading State = "downloading"
 	Waiting     State = "waiting"
 	Paused      State = "paused"
@@ -357,6 +359,8 @@ func (d *Download) Progress() Progress {
 	switch {
 	case d.waits != nil:
 		p.Reason, p.Message = protocol.CodeOf(d.waits), d.waits.Error()
+	case d.prepares.takes():
+		p.State, p.Reason, p.Message = Preparing, "", d.prepares.what
 	case l.Reason == protocol.CodeNoSeeders && !online:
 		p.Reason, p.Message = protocol.CodeNoTracker, "no tracker reachable that could tell who has this file; the download goes on by itself"
 	}

@@ -186,6 +186,10 @@ func (d *Download) attempt(ctx context.Context) error {
 // becomes a partial one again first.
 func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
 	n, r := d.account.node, d.record()
+	defer d.change(func() { d.prepares = preparation{} })
+	d.change(func() {
+		d.prepares = preparation{what: "fetching the description of the file from a tracker", since: time.Now()}
+	})
 	m, err := d.account.manifest(ctx, d.key)
 	if err != nil {
 		return nil, unasked(err)
@@ -193,7 +197,16 @@ func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
 	if err := d.takeBack(); err != nil {
 		return nil, d.local(err)
 	}
-	part, err := filestore.OpenPartial(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File))
+	d.change(func() {
+		d.prepares = preparation{what: "looking at what is on disk", since: time.Now()}
+	})
+	var found int64 // under the lock of change
+	part, err := filestore.OpenPartialTelling(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File), func(bytes int64) {
+		d.change(func() {
+			found += bytes
+			d.latest.Done = found
+		})
+	})
 	if err != nil {
 		return nil, d.local(err)
 	}

@@ -89,3 +89,12 @@ func (d *Download) insist(ctx context.Context, f func() error) error {
 		}
 	}
 }
+
+// preparation is what a download does before anything is fetched.
+type preparation struct {
+	what  string
+	since time.Time
+}
+
+// takes reports whether it takes so long that it is worth showing.
+func (p preparation) takes() bool { return p.what != "" && time.Since(p.since) >= time.Second }

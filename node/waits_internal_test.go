@@ -88,3 +88,22 @@ func TestInsist(t *testing.T) {
 		}
 	})
 }
+
+// What takes long before anything is fetched is shown, with what is found.
+func TestPreparationIsShown(t *testing.T) {
+	a, rec := recorded(t)
+	d := newDownload(a, rec)
+	d.latest.Done = 5
+	d.prepares = preparation{what: "looking", since: time.Now().Add(-time.Minute)}
+	if p := d.Progress(); p.State != Preparing || p.Message != "looking" || p.Reason != "" || p.Done != 5 {
+		t.Errorf("got %+v", p)
+	}
+	d.prepares.since = time.Now().Add(time.Hour) // it has just begun
+	if p := d.Progress(); p.State != Downloading || p.Message != "" {
+		t.Errorf("at once: %+v", p)
+	}
+	d.waits = protocol.ErrDiskFull
+	if p := d.Progress(); p.State != Waiting || p.Reason != protocol.CodeDiskFull {
+		t.Errorf("what it waits for comes first: %+v", p)
+	}
+}

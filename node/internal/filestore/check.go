@@ -62,7 +62,7 @@ func (c *checker) check(ctx context.Context) (bad []int, err error) {
 	if err == nil && sum == c.manifest.SHA1 {
 		return nil, nil
 	}
-	good, ctxErr := recheck(ctx, c.file, c.manifest, allPieces(c.manifest))
+	good, ctxErr := recheck(ctx, c.file, c.manifest, allPieces(c.manifest), func(int64) {})
 	if ctxErr != nil {
 		return nil, ctxErr
 	}

@@ -17,6 +17,7 @@ type env struct {
 	preallocate func(ctx context.Context, f *os.File, size int64) (reserved bool, err error)
 	link        func(root *os.Root, oldname, newname string) error
 	syncFolder  func(root *os.Root) error
+	found       func(bytes int64) // see OpenPartialTelling
 }
 
 func system() env {
@@ -26,6 +27,7 @@ func system() env {
 		preallocate: preallocate,
 		link:        (*os.Root).Link,
 		syncFolder:  SyncFolder,
+		found:       func(int64) {},
 	}
 }
 
@@ -51,7 +53,15 @@ func (f syncedFile) WriteAt(b []byte, off int64) (int, error) {
 // E_LOCKED when another Partial has the file open, E_NOT_FOUND without the
 // folder, E_STATE, E_PERM.
 func OpenPartial(ctx context.Context, t Target, m *protocol.Manifest, j Journal) (*Partial, error) {
-	return openPartial(ctx, t, m, j, system())
+	return OpenPartialTelling(ctx, t, m, j, func(int64) {})
+}
+
+// OpenPartialTelling is OpenPartial with word of what is found on disk, which may
+// take minutes: found is told of further good bytes, from several goroutines.
+func OpenPartialTelling(ctx context.Context, t Target, m *protocol.Manifest, j Journal, found func(bytes int64)) (*Partial, error) {
+	e := system()
+	e.found = found
+	return openPartial(ctx, t, m, j, e)
 }
 
 func openPartial(ctx context.Context, t Target, m *protocol.Manifest, j Journal, e env) (*Partial, error) {
@@ -156,7 +166,7 @@ func (o *opener) adopt(ctx context.Context, part, final os.FileInfo) (done bool,
 	if same, err := o.named(o.target.Name); err != nil || !same {
 		return false, errors.Join(exists, err)
 	}
-	good, err := recheck(ctx, f, o.manifest, allPieces(o.manifest))
+	good, err := recheck(ctx, f, o.manifest, allPieces(o.manifest), o.env.found)
 	if err != nil {
 		return false, err
 	}
@@ -233,7 +243,14 @@ func (o *opener) resume(ctx context.Context) error {
 			look = append(look, i)
 		}
 	}
-	good, err := recheck(ctx, o.data, m, look)
+	var known int64
+	for i := range m.Pieces {
+		if trusted.has(i) {
+			known += m.PieceSize(i)
+		}
+	}
+	o.env.found(known)
+	good, err := recheck(ctx, o.data, m, look, o.env.found)
 	if err != nil {
 		return err
 	}

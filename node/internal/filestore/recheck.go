@@ -12,9 +12,10 @@ import (
 )
 
 // recheck hashes pieces as they are on disk, on all processors, and returns
-// which of them are good. A piece that cannot be read is not good. The error
-// is the context's alone.
-func recheck(ctx context.Context, r io.ReaderAt, m *protocol.Manifest, pieces []int) (good bitfield, err error) {
+// which of them are good; found is told the bytes of each, from several
+// goroutines. A piece that cannot be read is not good. The error is the
+// context's alone.
+func recheck(ctx context.Context, r io.ReaderAt, m *protocol.Manifest, pieces []int, found func(bytes int64)) (good bitfield, err error) {
 	good = newBitfield(len(m.Pieces))
 	var mu sync.Mutex // guards good
 	var next atomic.Int64
@@ -37,6 +38,7 @@ func recheck(ctx context.Context, r io.ReaderAt, m *protocol.Manifest, pieces []
 					mu.Lock()
 					good.set(i)
 					mu.Unlock()
+					found(m.PieceSize(i))
 				}
 			}
 		})

@@ -76,6 +76,9 @@ func (s Snapshot) Describe(kind Kind) string {
 	if s.Waits() {
 		return text + ", waiting: " + s.why()
 	}
+	if s.State == "preparing" {
+		return text + ", " + s.why()
+	}
 	if s.Rate >= 1 {
 		text += ", " + Rate(s.Rate)
 	}

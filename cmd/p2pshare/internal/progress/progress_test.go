@@ -34,6 +34,7 @@ func TestDescribe(t *testing.T) {
 		{"hashing", progress.Hashing, progress.Snapshot{Done: 1, Total: 2, Rate: 10}, "50 %, 10 B/s"},
 		{"waiting", progress.Downloading, progress.Snapshot{Done: 1, Total: 2, Reason: "E_NO_SEEDERS", Message: "nobody \x1bhas it", Rate: 5}, `50 %, waiting: nobody \u001bhas it`},
 		{"waiting without words", progress.Downloading, progress.Snapshot{Total: 2, Reason: "E_NO_SEEDERS"}, "0 %, waiting: E_NO_SEEDERS"},
+		{"preparing", progress.Downloading, progress.Snapshot{State: "preparing", Done: 1, Total: 2, Message: "looking at what is on disk"}, "50 %, looking at what is on disk"},
 		{"too far off to tell", progress.Downloading, progress.Snapshot{Total: 2, Rate: 1, ETA: 1000 * time.Hour}, "0 %, 1 B/s, 0 peers"},
 	}
 	for _, tt := range tests {

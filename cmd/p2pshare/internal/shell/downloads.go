@@ -179,7 +179,7 @@ func (s *Shell) show(all []Download, open map[int]progress.Task) {
 
 func snapshot(p node.Progress) progress.Snapshot {
 	s := progress.Snapshot{State: string(p.State), Done: p.Done, Total: p.Total, Rate: p.Rate, Peers: p.Peers, ETA: p.ETA}
-	if p.State == node.Waiting || p.State == node.Paused {
+	if p.State == node.Waiting || p.State == node.Paused || p.State == node.Preparing {
 		s.Reason, s.Message = string(p.Reason), p.Message
 	}
 	return s
@@ -251,6 +251,8 @@ func detail(p node.Progress) string {
 		return columns(percent(p), fmt.Sprintf("failed: %s (%s)", p.Message, p.Reason))
 	case node.Paused:
 		return columns(percent(p), "paused")
+	case node.Preparing:
+		return columns(percent(p), p.Message)
 	case node.Waiting:
 		return columns(percent(p), fmt.Sprintf("waiting: %s (%s)", p.Message, p.Reason))
 	default:

@@ -219,3 +219,17 @@ func TestUploadShowsProgress(t *testing.T) {
 		}
 	})
 }
+
+// What a download does before anything is fetched is listed as that.
+func TestPreparingIsListed(t *testing.T) {
+	r := newRig(false)
+	r.client.downloads = []shell.Download{newDownload(node.Progress{
+		Group: "docs", Name: "a.bin", State: node.Preparing, Message: "looking at what is on disk", Done: 5, Total: 10,
+	})}
+	if err := r.Run(t.Context(), "show_downloads -v"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "[D] [docs] a.bin\t50 %\tlooking at what is on disk\n"; r.out.String() != want {
+		t.Errorf("got %q, want %q", r.out, want)
+	}
+}
