@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -78,13 +79,14 @@ func (s *Server) present(a *attached) []*pb.Event {
 	var out []*pb.Event
 	s.replica.View(func(cat *catalog.Catalog) {
 		synced.User = nameOf(cat, a.user)
-		for _, g := range cat.GroupsOf(a.user) {
+		groups := cat.GroupsOf(a.user)
+		for _, g := range groups {
 			out = append(out, groupState(cat, g, a.user, asOf))
 			s.hub.push.know(g)
 		}
 		for id, u := range revoked {
 			switch {
-			case !shareGroup(cat, a.user, u):
+			case !anyHas(cat, groups, u):
 			case len(synced.RevokedSessions) < protocol.MaxElements:
 				synced.RevokedSessions = append(synced.RevokedSessions, id[:])
 			default: // more than one message holds
@@ -105,14 +107,9 @@ func groupState(c *catalog.Catalog, g catalog.Group, u protocol.UserID, asOf pro
 	return &pb.Event{Body: &pb.Event_GroupState{GroupState: state}}
 }
 
-// shareGroup reports whether two users are members of one group.
-func shareGroup(c *catalog.Catalog, a, b protocol.UserID) bool {
-	for _, g := range c.GroupsOf(a) {
-		if c.IsMember(g.ID, b) {
-			return true
-		}
-	}
-	return false
+// anyHas reports whether a user is a member of one of the groups.
+func anyHas(c *catalog.Catalog, groups []catalog.Group, u protocol.UserID) bool {
+	return slices.ContainsFunc(groups, func(g catalog.Group) bool { return c.IsMember(g.ID, u) })
 }
 
 // follow sends events until either side ends the stream.

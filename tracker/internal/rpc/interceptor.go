@@ -19,6 +19,9 @@ type call struct {
 	remote  remote
 	session *credential.Session // nil without a session
 	user    catalog.User        // of the session
+	// seen is the latest stamp that the client has seen, zero if it says none. The
+	// clock follows it once it is known who says so: strangers do not set clocks.
+	seen protocol.Stamp
 	// ended tells that the session is valid in form but does not count any
 	// more; only Logout gets that far.
 	ended bool
@@ -84,7 +87,7 @@ func (s *Server) begin(ctx context.Context, procedure string, header http.Header
 		if err != nil {
 			return c, err
 		}
-		s.replica.Observe(stamp)
+		c.seen = stamp
 	}
 	if c.rule.always {
 		return c, nil
@@ -102,6 +105,7 @@ func (s *Server) begin(ctx context.Context, procedure string, header http.Header
 	if err := s.authenticate(ctx, c, envelope); err != nil {
 		return c, err
 	}
+	s.replica.Observe(c.seen)
 	c.note.User = c.user.Name
 	if c.rule.change {
 		if err := s.cfg.Limits.Allow(auth.LimitOps, c.user.ID.String()); err != nil {

@@ -52,6 +52,7 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 		return nil, err
 	}
 	c.note.User = u.Name
+	s.replica.Observe(c.seen)
 	if u.Disabled {
 		return nil, protocol.Errorf(protocol.CodeForbidden, "this account was disabled by the operator of the network")
 	}

@@ -67,21 +67,49 @@ func TestClockHeaders(t *testing.T) {
 	check("refusal before the handler")
 }
 
-// A client that has seen a later stamp brings the tracker's clock up to it.
+// A client that has seen a later stamp brings the tracker's clock up to it, once
+// it has shown a session or a password.
 func TestStampOfTheClientIsObserved(t *testing.T) {
 	w := newWorld(t, options{})
-	c := w.client()
-	seen := protocol.Stamp{Wall: time.Now().Add(time.Minute).UnixMilli(), Logical: 7, Origin: w.info.ID.String()}
-	req := connect.NewRequest(&pb.HelloRequest{})
-	req.Header().Set(protocol.HeaderStamp, seen.String())
-	if _, err := c.At().Hello(t.Context(), req); err != nil {
+	ada := w.user("ada")
+	ahead := func(by time.Duration) protocol.Stamp {
+		return protocol.Stamp{Wall: time.Now().Add(by).UnixMilli(), Logical: 7, Origin: w.info.ID.String()}
+	}
+	check := func(what string, seen protocol.Stamp, want bool) {
+		t.Helper()
+		if now := w.replica.Now(); seen.After(now) == want {
+			t.Errorf("%s: the clock reads %v, the client has seen %v; want it observed: %v", what, now, seen, want)
+		}
+	}
+	seen := ahead(50 * time.Second)
+	hello := connect.NewRequest(&pb.HelloRequest{})
+	hello.Header().Set(protocol.HeaderStamp, seen.String())
+	if _, err := w.client().At().Hello(t.Context(), hello); err != nil {
 		t.Fatal(err)
 	}
-	if now := w.replica.Now(); seen.After(now) {
-		t.Errorf("the tracker's clock reads %v, want no earlier than %v", now, seen)
+	login := func(password string) {
+		req := connect.NewRequest(&pb.LoginRequest{Name: "ada", Password: password})
+		req.Header().Set(protocol.HeaderStamp, seen.String())
+		_, _ = w.client().At().Login(t.Context(), req)
 	}
-	req.Header().Set(protocol.HeaderStamp, "tomorrow")
-	_, err := c.At().Hello(t.Context(), req)
+	login("wrong horse")
+	list := connect.NewRequest(&pb.ListGroupsRequest{})
+	list.Header().Set(protocol.HeaderStamp, seen.String())
+	if _, err := w.client().At().ListGroups(t.Context(), list); err == nil {
+		t.Fatal("a list for a stranger")
+	}
+	check("a stranger", seen, false)
+	login(tt.Password)
+	check("a login", seen, true)
+	seen = ahead(time.Minute)
+	list.Header().Set(protocol.HeaderStamp, seen.String())
+	ada.Sign(list.Header())
+	if _, err := ada.At().ListGroups(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	check("a session", seen, true)
+	hello.Header().Set(protocol.HeaderStamp, "tomorrow")
+	_, err := ada.At().Hello(t.Context(), hello)
 	wantCode(t, "a malformed stamp", tt.Failure(err), protocol.CodeUsage)
 }
 
