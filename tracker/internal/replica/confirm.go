@@ -99,24 +99,21 @@ func gatherConfirmations(l *link, first *confirmation) []*confirmation {
 	return batch
 }
 
+// store has a tracker store a batch, and tells each change what came of it.
 func (r *Replica) store(ctx context.Context, l *link, batch []*confirmation) {
-	var facts []*pb.Fact
-	for _, c := range batch {
-		for _, f := range c.facts {
-			facts = append(facts, toFact(f))
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, protocol.ConfirmTimeout)
 	defer cancel()
-	var err error
-	for len(facts) > 0 && err == nil {
-		n, size := 0, 0
-		for n < len(facts) && n < protocol.MaxElements && (n == 0 || size < frameBytes) {
-			size += proto.Size(facts[n]) + 8
-			n++
-		}
-		err = r.storeAt(ctx, l, facts[:n])
-		facts = facts[n:]
+	r.storeParts(ctx, l, batch)
+}
+
+// storeParts halves a batch that is refused for what is in it, until the changes
+// that are the reason stand alone: the others do not share their fate.
+func (r *Replica) storeParts(ctx context.Context, l *link, batch []*confirmation) {
+	err := r.storeTogether(ctx, l, batch)
+	if n := len(batch) / 2; n > 0 && isAboutContent(err) && ctx.Err() == nil {
+		r.storeParts(ctx, l, batch[:n])
+		r.storeParts(ctx, l, batch[n:])
+		return
 	}
 	if isTimeout(err) {
 		l.setLate(true)
@@ -124,6 +121,38 @@ func (r *Replica) store(ctx context.Context, l *link, batch []*confirmation) {
 	for _, c := range batch {
 		c.done <- err
 	}
+}
+
+// isAboutContent reports whether a tracker refused some of the facts, and not
+// all that anybody might send it.
+func isAboutContent(err error) bool {
+	switch protocol.CodeOf(err) {
+	case "", protocol.CodeInternal, protocol.CodeTrackerFull, protocol.CodeConfig:
+		return false
+	default:
+		return true
+	}
+}
+
+func (r *Replica) storeTogether(ctx context.Context, l *link, batch []*confirmation) error {
+	var facts []*pb.Fact
+	for _, c := range batch {
+		for _, f := range c.facts {
+			facts = append(facts, toFact(f))
+		}
+	}
+	for len(facts) > 0 {
+		n, size := 0, 0
+		for n < len(facts) && n < protocol.MaxElements && (n == 0 || size < frameBytes) {
+			size += proto.Size(facts[n]) + 8
+			n++
+		}
+		if err := r.storeAt(ctx, l, facts[:n]); err != nil {
+			return err
+		}
+		facts = facts[n:]
+	}
+	return nil
 }
 
 func (r *Replica) storeAt(ctx context.Context, l *link, facts []*pb.Fact) error {

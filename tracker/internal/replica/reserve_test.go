@@ -127,3 +127,29 @@ func TestLateTracker(t *testing.T) {
 	}
 	nodes[0].mustRegister("ada") // and names can still be claimed
 }
+
+// Of changes that are confirmed together one names a manifest that nobody has.
+func TestConfirmationsDoNotShareTheirFate(t *testing.T) {
+	nodes := running(t, 2)
+	m := manifest(t, "lost.bin")
+	share := catalog.Share{Group: groupID(1), File: m.ID(), User: userID("ada"), Peer: "p"}
+	nodes[0].must(func(c *catalog.Catalog) []catalog.Draft { return c.ShareFile(share, m, 100) })
+	for i := range 4 {
+		nodes[0].mustRegister(fmt.Sprint("user", i))
+	}
+	var changes [][]catalog.Fact
+	bad := -1
+	nodes[0].View(func(c *catalog.Catalog) {
+		for f := range c.FactsUnder("") {
+			if _, names := catalog.BlobOf(f); names {
+				bad = len(changes)
+			}
+			changes = append(changes, []catalog.Fact{f})
+		}
+	})
+	for i, err := range nodes[0].StoreTogether(t.Context(), nodes[1].id, changes...) {
+		if (err != nil) != (i == bad) {
+			t.Errorf("change %d of %d: %v; the one without its manifest is %d", i, len(changes), err, bad)
+		}
+	}
+}

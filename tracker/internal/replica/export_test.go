@@ -1,0 +1,23 @@
+package replica
+
+import (
+	"context"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+// StoreTogether has another tracker store changes that share one call, and
+// returns what came of each.
+func (r *Replica) StoreTogether(ctx context.Context, at peer.ID, changes ...[]catalog.Fact) (errs []error) {
+	var batch []*confirmation
+	for _, facts := range changes {
+		batch = append(batch, &confirmation{facts: facts, done: make(chan error, 1)})
+	}
+	r.store(ctx, r.links.get(at), batch)
+	for _, c := range batch {
+		errs = append(errs, <-c.done)
+	}
+	return errs
+}
