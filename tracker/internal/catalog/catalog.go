@@ -186,11 +186,9 @@ func (c *Catalog) index(p parts, v value, s protocol.Stamp, old Fact) {
 	case revokedValue:
 		c.revoked[p.session] = struct{}{}
 	case userNameValue:
-		c.userNames.claim(p.name, p.user, s)
-		c.userNames.refresh(p.name, c.userHas)
+		c.refreshUserName(p.name, p.user)
 	case groupNameValue:
-		c.groupNames.claim(p.name, p.group, s)
-		c.refreshGroupName(p.name)
+		c.refreshGroupName(p.name, p.group)
 	case groupValue:
 		c.setGroup(p.group, v, s)
 	case requestValue:

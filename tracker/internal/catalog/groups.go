@@ -58,8 +58,8 @@ func (c *Catalog) setGroup(id protocol.GroupID, v groupValue, s protocol.Stamp) 
 	g.refreshOwner()
 	c.refreshGroup(g)
 	if before != g.canonical {
-		c.refreshGroupName(before)
-		c.refreshGroupName(g.canonical)
+		c.refreshGroupName(before, g.id)
+		c.refreshGroupName(g.canonical, g.id)
 	}
 }
 
@@ -98,22 +98,20 @@ func (c *Catalog) refreshGroup(g *groupState) {
 	} else {
 		c.alive--
 	}
-	c.refreshGroupName(g.canonical)
+	c.refreshGroupName(g.canonical, g.id)
 }
 
-func (c *Catalog) refreshGroupName(name string) {
-	c.groupNames.refresh(name, c.groupHas)
+// refreshGroupName notices that a claim on the name of a group is in force, or not
+// any more: one of a group of that name with members is.
+func (c *Catalog) refreshGroupName(name string, id protocol.GroupID) {
+	g := c.groups[id]
+	claim, claimed := c.Get(groupNameKey(name, id))
+	c.groupNames.set(name, id, claim.Stamp, claimed && g != nil && g.isAlive && g.canonical == name)
 	if len(c.groupNames.inForce(name)) > 0 {
 		c.groupOrder.insert(name)
 	} else {
 		c.groupOrder.remove(name)
 	}
-}
-
-// groupHas reports whether a claim of id on name is one of a group of that name with members.
-func (c *Catalog) groupHas(name string, id protocol.GroupID) bool {
-	g := c.groups[id]
-	return g != nil && g.isAlive && g.canonical == name
 }
 
 func (c *Catalog) viewGroup(g *groupState) Group {

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"cmp"
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,8 +23,13 @@ type ranked[ID identifier] struct {
 }
 
 func (r ranked[ID]) compare(s ranked[ID]) int {
-	return cmp.Or(r.since.Compare(s.since), strings.Compare(r.holder.String(), s.holder.String()),
-		strings.Compare(r.id.String(), s.id.String()))
+	if d := r.since.Compare(s.since); d != 0 { // nearly always; the rest is costly
+		return d
+	}
+	if d := bytes.Compare(r.holder[:], s.holder[:]); d != 0 {
+		return d
+	}
+	return strings.Compare(r.id.String(), s.id.String())
 }
 
 // ranking is all that one name is claimed for and that is in force, the
@@ -92,55 +97,36 @@ func (r ranking[ID]) after(digits string, all bool) []int {
 	return out
 }
 
-// registry is who claims each of the names of one kind.
+// registry is whose claims to each of the names of one kind are in force. Claims
+// of those who are gone are facts and nothing else: however many there are, they
+// cost nothing here.
 type registry[ID identifier] struct {
-	names map[string]*claimed[ID]
-}
-
-type claimed[ID identifier] struct {
-	claims  ranking[ID] // all of them
-	inForce ranking[ID] // those of the living
+	names map[string]ranking[ID]
 }
 
 func newRegistry[ID identifier]() registry[ID] {
-	return registry[ID]{names: make(map[string]*claimed[ID])}
+	return registry[ID]{names: make(map[string]ranking[ID])}
 }
 
-// claim notes a claim, or that a known one is older than thought.
-func (r registry[ID]) claim(name string, id ID, since protocol.Stamp) {
-	n := r.names[name]
-	if n == nil {
-		n = new(claimed[ID])
-		r.names[name] = n
+// set says since when id has claimed a name, if its claim is in force.
+func (r registry[ID]) set(name string, id ID, since protocol.Stamp, inForce bool) {
+	in := r.names[name]
+	if i := in.index(id); i >= 0 {
+		in = slices.Delete(in, i, i+1)
 	}
-	if i := n.claims.index(id); i >= 0 {
-		n.claims[i].since = since
-	} else {
-		n.claims = append(n.claims, ranked[ID]{id: id, since: since})
+	if inForce {
+		one := ranked[ID]{id: id, since: since}
+		i, _ := slices.BinarySearchFunc(in, one, ranked[ID].compare)
+		in = slices.Insert(in, i, one)
 	}
-	slices.SortFunc(n.claims, ranked[ID].compare)
-}
-
-// refresh finds out anew whose claims are in force.
-func (r registry[ID]) refresh(name string, alive func(name string, id ID) bool) {
-	n := r.names[name]
-	if n == nil {
+	if len(in) == 0 {
+		delete(r.names, name)
 		return
 	}
-	n.inForce = n.inForce[:0]
-	for _, c := range n.claims {
-		if alive(name, c.id) {
-			n.inForce = append(n.inForce, c)
-		}
-	}
+	r.names[name] = in
 }
 
-func (r registry[ID]) inForce(name string) ranking[ID] {
-	if n := r.names[name]; n != nil {
-		return n.inForce
-	}
-	return nil
-}
+func (r registry[ID]) inForce(name string) ranking[ID] { return r.names[name] }
 
 // suffixOf returns what id is shown with behind a name. One that has claimed
 // it nowhere is shown like a later claimant.

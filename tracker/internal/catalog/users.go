@@ -72,14 +72,16 @@ func (c *Catalog) setAccount(id protocol.UserID, v accountValue, s protocol.Stam
 		c.accounts++
 	}
 	u.canonical, u.created = v.name, s
-	c.userNames.refresh(before, c.userHas)
-	c.userNames.refresh(v.name, c.userHas)
+	c.refreshUserName(before, id)
+	c.refreshUserName(v.name, id)
 }
 
-// userHas reports whether a claim of id on name is one of an account of that name.
-func (c *Catalog) userHas(name string, id protocol.UserID) bool {
+// refreshUserName notices that a claim on the name of a user is in force, or not
+// any more: one of an account of that name is.
+func (c *Catalog) refreshUserName(name string, id protocol.UserID) {
 	u := c.users[id]
-	return u != nil && u.canonical == name
+	claim, claimed := c.Get(userNameKey(name, id))
+	c.userNames.set(name, id, claim.Stamp, claimed && u != nil && u.canonical == name)
 }
 
 func (c *Catalog) setSession(p parts, v sessionValue, s protocol.Stamp) {
