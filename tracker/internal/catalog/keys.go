@@ -205,6 +205,9 @@ func isCanonicalFile(s string) bool {
 
 func userKey(kind string, u protocol.UserID) Key { return Key(kind + "/" + u.String()) }
 
+// VerifierKey is the key of a user's password verifier.
+func VerifierKey(u protocol.UserID) Key { return userKey("cred", u) }
+
 func groupUserKey(kind string, g protocol.GroupID, u protocol.UserID) Key {
 	return Key(kind + "/" + g.String() + "/" + u.String())
 }

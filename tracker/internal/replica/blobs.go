@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -114,16 +115,10 @@ func (r *Replica) lacking(facts []catalog.Fact) (ids []protocol.FileID) {
 // fetchNamed fetches the manifests that facts name and that are not here from
 // the tracker that sent the facts.
 func (r *Replica) fetchNamed(ctx context.Context, l *link, facts []catalog.Fact) error {
-	for _, id := range r.lacking(facts) {
+	return r.fetchAll(ctx, r.lacking(facts), func(id protocol.FileID) ([]byte, bool, error) {
 		b, err := r.blobFrom(ctx, l, id)
-		if err != nil {
-			return err
-		}
-		if err := r.keepBlob(ctx, id, b); err != nil {
-			return err
-		}
-	}
-	return nil
+		return b, false, err
+	})
 }
 
 // fetchMissing fetches what is missing from any tracker, when something begins
@@ -138,44 +133,62 @@ func (r *Replica) fetchMissing() {
 		case <-r.blobs.wake:
 		case <-tick.C:
 		}
-		r.fetchAll(r.blobs.list())
+		// What cannot be had now is tried again at the next tick.
+		_ = r.fetchAll(r.ctx, r.blobs.list(), func(id protocol.FileID) ([]byte, bool, error) { return r.findBlob(r.ctx, id) })
 	}
 }
 
+// fetch gets one manifest; known is set for one that is here already.
+type fetch func(id protocol.FileID) (b []byte, known bool, err error)
+
 // fetchAll fetches with several workers, each of which stores what it has
-// fetched in runs: one commit for many small manifests.
-func (r *Replica) fetchAll(ids []protocol.FileID) {
-	runs := make(chan []protocol.FileID, len(ids)/fetchRun+1)
-	for run := range slices.Chunk(ids, fetchRun) {
+// fetched in runs: one commit for many small manifests. It returns one of the
+// errors, if some could not be had.
+func (r *Replica) fetchAll(ctx context.Context, ids []protocol.FileID, one fetch) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	each := min((len(ids)+fetchers-1)/fetchers, fetchRun)
+	runs := make(chan []protocol.FileID, len(ids)/each+1)
+	for run := range slices.Chunk(ids, each) {
 		runs <- run
 	}
 	close(runs)
-	var wg sync.WaitGroup
-	for range min(fetchers, len(runs)) {
-		wg.Go(func() {
+	workers := min(fetchers, len(runs))
+	failed := make(chan error, workers)
+	for range workers {
+		go func() {
+			var err error
 			for run := range runs {
-				r.fetchRun(run)
+				err = cmp.Or(err, r.fetchRun(ctx, run, one))
 			}
-		})
+			failed <- err
+		}()
 	}
-	wg.Wait()
+	var err error
+	for range workers {
+		err = cmp.Or(err, <-failed)
+	}
+	return err
 }
 
-func (r *Replica) fetchRun(ids []protocol.FileID) {
+func (r *Replica) fetchRun(ctx context.Context, ids []protocol.FileID, one fetch) (failed error) {
 	got, size := map[protocol.FileID][]byte{}, 0
 	keep := func() {
-		if err := r.keepBlobs(r.ctx, got); err != nil {
+		if err := r.keepBlobs(ctx, got); err != nil {
 			log.Infow("keep manifests", "count", len(got), "err", err)
+			failed = err
 		}
 		got, size = map[protocol.FileID][]byte{}, 0
 	}
 	for _, id := range ids {
-		if r.ctx.Err() != nil {
-			return
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		b, known, err := r.findBlob(r.ctx, id)
+		b, known, err := one(id)
 		if err != nil {
 			log.Debugw("fetch a missing manifest", "file", id.String(), "err", err)
+			failed = err
 			continue
 		}
 		if known {
@@ -189,6 +202,7 @@ func (r *Replica) fetchRun(ids []protocol.FileID) {
 	if len(got) > 0 {
 		keep()
 	}
+	return failed
 }
 
 // HasManifest reports whether a manifest is stored here.

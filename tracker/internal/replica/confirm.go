@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 // confirmQueue is how many changes may wait for one tracker; more go to another
 // one, or unconfirmed.
 const confirmQueue = 1_024
+
+var errNotStored = errors.New("not stored by the other tracker")
 
 // confirmation is a change that waits to be on the disk of one other tracker.
 type confirmation struct {

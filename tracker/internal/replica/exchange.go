@@ -272,7 +272,7 @@ func (r *Replica) fetch(ctx context.Context, l *link, keys []string) error {
 			return err
 		}
 		if size > pullBytes || len(keys) == 0 {
-			if err := r.mergeAll(ctx, facts, nil); err != nil {
+			if err := r.mergeAll(ctx, facts); err != nil {
 				return fmt.Errorf("take in facts: %w", err)
 			}
 			facts, size = nil, 0

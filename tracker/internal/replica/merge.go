@@ -9,15 +9,14 @@ import (
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
-// mergeAll takes facts of other trackers in, in one commit, with the manifests
-// given. Those from the future wait outside.
-func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact, blobs map[protocol.FileID][]byte) error {
+// mergeAll takes facts of other trackers in, in one commit. Those from the future
+// wait outside.
+func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact) error {
 	now, _ := r.present(facts)
-	if len(now)+len(blobs) == 0 {
+	if len(now) == 0 {
 		return nil
 	}
 	return r.change(ctx, func(t *txn) error {
-		t.putBlobs(blobs)
 		t.mergeChecked(now)
 		return nil
 	})

@@ -88,7 +88,7 @@ func (r *Replica) releaseDue() {
 	if len(facts) == 0 {
 		return
 	}
-	if err := r.mergeAll(r.ctx, facts, nil); err != nil {
+	if err := r.mergeAll(r.ctx, facts); err != nil {
 		log.Infow("take in facts whose time has come", "err", err)
 		r.later.putBack(facts)
 	}

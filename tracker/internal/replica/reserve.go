@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"path"
 	"slices"
 	"sync"
@@ -238,5 +237,3 @@ func (r *Replica) anyHeld(keys []catalog.Key) (held bool) {
 	r.View(func(c *catalog.Catalog) { held = slices.ContainsFunc(keys, c.ClaimHeld) })
 	return held
 }
-
-var errNotStored = errors.New("not stored by the other tracker")

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
 // TestSimultaneousClaims has all trackers claim one name at the same time.
@@ -150,6 +152,54 @@ func TestConfirmationsDoNotShareTheirFate(t *testing.T) {
 	for i, err := range nodes[0].StoreTogether(t.Context(), nodes[1].id, changes...) {
 		if (err != nil) != (i == bad) {
 			t.Errorf("change %d of %d: %v; the one without its manifest is %d", i, len(changes), err, bad)
+		}
+	}
+}
+
+// commits counts those of a store.
+type commits struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (c *commits) Commit(b store.Batch) error {
+	c.n.Add(1)
+	return c.Store.Commit(b)
+}
+
+// Many manifests that come with one confirmation take a few commits.
+func TestManifestsOfAConfirmationShareCommits(t *testing.T) {
+	nodes := cluster(t, 2)
+	disk := &commits{Store: nodes[1].store}
+	nodes[1].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	const files = 40
+	blobs := map[protocol.FileID][]byte{}
+	var all []*protocol.Manifest
+	for i := range files {
+		m := manifest(t, fmt.Sprint("file", i))
+		blobs[m.ID()], all = m.Encode(), append(all, m)
+	}
+	before := disk.n.Load()
+	s, err := nodes[0].Propose(t.Context(), replica.Proposal{Blobs: blobs, Build: func(c *catalog.Catalog) (ds []catalog.Draft, _ error) {
+		for _, m := range all {
+			share := catalog.Share{Group: groupID(1), File: m.ID(), User: userID("ada"), Peer: "p"}
+			ds = append(ds, c.ShareFile(share, m, 100)...)
+		}
+		return ds, nil
+	}})
+	if err != nil || s.On != 2 {
+		t.Fatalf("%+v, %v, want it on 2", s, err)
+	}
+	if n := disk.n.Load() - before; n >= files/2 {
+		t.Errorf("the other tracker took %d commits for %d manifests", n, files)
+	}
+	for id := range blobs {
+		if ok, err := nodes[1].HasManifest(id); !ok || err != nil {
+			t.Errorf("a manifest is missing: %v, %v", ok, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,15 +39,13 @@ func newVerifiers() *verifiers {
 	}
 }
 
-// expect notes that a verifier is on its way; false if that was known.
-func (v *verifiers) expect(k catalog.Key) bool {
+// expect notes that a verifier is on its way.
+func (v *verifiers) expect(k catalog.Key) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.waiting[k] != nil {
-		return false
+	if v.waiting[k] == nil {
+		v.waiting[k] = make(chan struct{})
 	}
-	v.waiting[k] = make(chan struct{})
-	return true
 }
 
 // settle ends the waiting for keys.
@@ -78,12 +75,7 @@ func (v *verifiers) arrived(facts []catalog.Fact) {
 func (v *verifiers) of(u protocol.UserID) <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for k, c := range v.waiting {
-		if strings.HasSuffix(string(k), "/"+u.String()) {
-			return c
-		}
-	}
-	return nil
+	return v.waiting[catalog.VerifierKey(u)]
 }
 
 // AwaitVerifier waits (2 s at most) for a verifier that gossip has announced
