@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 
 	logging "github.com/ipfs/go-log/v2"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -222,9 +223,19 @@ func (g *gossip) receive() {
 		}
 		body, ok := m.ValidatorData.(*pb.Gossip)
 		if ok && m.GetFrom() != g.r.self {
-			g.r.takeHint(m.GetFrom(), body)
+			g.take(m.GetFrom(), body)
 		}
 	}
+}
+
+// take is takeHint behind a barrier: a hint must not end the tracker.
+func (g *gossip) take(author peer.ID, body *pb.Gossip) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Errorw("panic over a gossip message", "tracker", author.String(), "cause", p, "stack", string(debug.Stack()))
+		}
+	}()
+	g.r.takeHint(author, body)
 }
 
 // takeHint queues the facts of a message for the next commit. If the queue is

@@ -222,6 +222,16 @@ func TestFailedCommitThatIsOnDisk(t *testing.T) {
 	})
 }
 
+// A fault in one change ends neither the tracker nor the changes beside it.
+func TestPanicInAChange(t *testing.T) {
+	nd := running(t, 1)[0]
+	_, err := nd.propose(func(*catalog.Catalog) ([]catalog.Draft, error) { panic("a fault") })
+	if codeOf(err) != protocol.CodeInternal {
+		t.Errorf("a change that panics: %v, want E_INTERNAL", err)
+	}
+	nd.mustRegister("ada")
+}
+
 func TestPendingIsRefusedAfterClose(t *testing.T) {
 	nd := running(t, 1)[0]
 	if err := nd.Close(); err != nil {

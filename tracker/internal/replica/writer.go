@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -189,7 +190,7 @@ func (w *writer) apply(jobs []*job) *txn {
 	defer s.mu.Unlock()
 	t := &txn{cat: s.cat, wall: w.r.wall(), last: map[catalog.Key]change{}}
 	for _, j := range jobs {
-		j.err = j.apply(t)
+		j.err = j.run(t)
 	}
 	for k := range t.last {
 		if f, ok := t.cat.Get(k); ok {
@@ -201,6 +202,18 @@ func (w *writer) apply(jobs []*job) *txn {
 		s.root = s.cat.Root().Digest // what has expired left the digests
 	}
 	return t
+}
+
+// run is apply behind a barrier: a fault in one change must not end the tracker.
+// What it had merged by then are facts like others.
+func (j *job) run(t *txn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Errorw("panic in a change", "cause", p, "stack", string(debug.Stack()))
+			err = protocol.Errorf(protocol.CodeInternal, "the tracker has met a fault of its own in this change")
+		}
+	}()
+	return j.apply(t)
 }
 
 // settle makes known what is on disk now.

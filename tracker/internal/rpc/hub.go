@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"cmp"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -250,9 +251,23 @@ func (h *hub) run() {
 			}
 		}
 		for _, n := range queue {
-			h.push.look(n)
+			h.look(n)
 		}
 	}
+}
+
+// look is push.look behind a barrier: news that cannot be told must not end the
+// tracker. Clients attach again and get the present state instead.
+func (h *hub) look(n news) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Errorw("panic over news", "cause", p, "stack", string(debug.Stack()))
+			for _, a := range h.all() {
+				a.end(again("the tracker has met a fault of its own"))
+			}
+		}
+	}()
+	h.push.look(n)
 }
 
 // close ends all streams and takes no more.

@@ -37,6 +37,21 @@ func TestSlowClientIsEnded(t *testing.T) {
 	}
 }
 
+// News over which the tracker stumbles are not the end of it: clients come again.
+func TestPanicOverNews(t *testing.T) {
+	a := &attached{done: make(chan struct{})}
+	h := &hub{byPeer: map[string]*attached{"a": a}} // its pusher is not made
+	h.look(news{facts: []catalog.Fact{{}}})
+	select {
+	case <-a.done:
+	default:
+		t.Fatal("the client is not told to come again")
+	}
+	if protocol.CodeOf(a.err) != protocol.CodeBusy {
+		t.Errorf("ended with %v, want E_BUSY", a.err)
+	}
+}
+
 // What is remembered of tries at names that nobody has does not grow with them.
 func TestNobodyIsBounded(t *testing.T) {
 	for _, name := range []string{"ada", strings.Repeat("x", 65), strings.Repeat("x", 66), strings.Repeat("x", protocol.MaxRequest)} {
