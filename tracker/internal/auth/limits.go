@@ -20,6 +20,7 @@ const (
 	LimitRegistrations = "registrations"
 	LimitLogins        = "logins"
 	LimitLoginsTotal   = "logins-total"
+	LimitSessions      = "sessions"
 	LimitFailures      = "failures"
 	LimitOps           = "ops"
 	LimitAnnounces     = "announces"
@@ -38,13 +39,15 @@ func Known() []Limit {
 		{LimitRegistrations, "10/min,120", "new accounts from one address (/32 of IPv4, /56 of IPv6); the rate behind the burst is shared by all trackers"},
 		{LimitLogins, "60/min,240", "logins with a password from one address; the rate behind the burst is shared by all trackers"},
 		{LimitLoginsTotal, "40/s,400", "logins with a password, all together"},
+		// Each leaves two facts for a month, however soon it is ended again.
+		{LimitSessions, "30/h,120", "logins of one user with the right password"},
 		// 80 an hour over all trackers: an attacker learns less than 100 guesses an hour.
 		{LimitFailures, "1/45s,5", "wrong passwords for one account, before it slows down; the time is multiplied by the number of trackers"},
 		{LimitOps, "60/min,200", "changes by one user"},
 		// A client that comes back with 10,000 shares announces them in 10 to 50 calls.
 		{LimitAnnounces, "300/min,600", "announcements of what is offered, by one user"},
 		{LimitCalls, "200/s,2000", "calls of any kind by one user"},
-		{LimitManifests, "268435456/h,268435456", "bytes of descriptions of files stored by one user"},
+		{LimitManifests, "268435456/h,268435456", "bytes of descriptions of files stored by one user, each counted as 16 KiB at least"},
 		{LimitLogLines, "10/min,20", "lines in the activity log about one client that is not logged in"},
 	}
 }

@@ -345,12 +345,22 @@ func (r *Replica) sweepOrphans(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return r.change(r.ctx, func(t *txn) error {
-		named := map[protocol.FileID]bool{}
-		for id := range t.cat.Blobs() {
+	named := map[protocol.FileID]bool{}
+	r.View(func(c *catalog.Catalog) {
+		for id := range c.Blobs() {
 			named[id] = true
 		}
-		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, r.blobs.unnamed(kept, named, now)...)
+	})
+	old := r.blobs.unnamed(kept, named, now)
+	if len(old) == 0 {
+		return nil
+	}
+	return r.change(r.ctx, func(t *txn) error {
+		late := map[protocol.FileID]bool{} // named since the look
+		for id := range t.cat.Blobs() {
+			late[id] = !named[id]
+		}
+		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, slices.DeleteFunc(old, func(id protocol.FileID) bool { return late[id] })...)
 		return nil
 	})
 }

@@ -133,7 +133,7 @@ func TestPutManifest(t *testing.T) {
 }
 
 func TestManifestQuota(t *testing.T) {
-	w := newWorld(t, options{limits: map[string]string{"manifest-bytes": "1/h,2000"}})
+	w := newWorld(t, options{limits: map[string]string{"manifest-bytes": "1/h,20000"}})
 	ada, _, gid := pair(w)
 	m := tt.Manifest("a.bin", 20, 1)
 	if _, err := ada.Put(gid, m.ID(), m.Encode()); err != nil {

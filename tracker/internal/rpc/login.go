@@ -61,6 +61,9 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 			"the name %s now means somebody else than before; your account is shown as %s, use that name",
 			protocol.Quote(req.Msg.GetName()), protocol.Quote(u.Name))
 	}
+	if err := s.cfg.Limits.Allow(auth.LimitSessions, u.ID.String()); err != nil {
+		return nil, err
+	}
 	session := &credential.Session{
 		Network: s.replica.Network(), User: u.ID, ID: protocol.NewSessionID(), Peer: c.remote.id,
 		Resets: verifier.Resets, Changes: verifier.Changes, Verifier: verifier.Set,

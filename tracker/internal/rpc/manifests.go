@@ -21,6 +21,9 @@ const (
 	manifestIdle = 10 * time.Second
 	// uploadWait is how long a long manifest waits for one of the few places.
 	uploadWait = 5 * time.Second
+	// leastManifest is what a short manifest counts for: what it costs beside its
+	// bytes. So one user stores 16,384 an hour at most.
+	leastManifest = 16 << 10
 )
 
 // PutManifest stores a manifest that a member is about to share.
@@ -156,8 +159,8 @@ func (u *manifestUpload) finish() error {
 	if err != nil {
 		return err
 	}
-	// What is stored and never shared is nobody's: this bounds it.
-	if err := u.s.cfg.Limits.AllowN(auth.LimitManifests, u.user.String(), len(u.data)); err != nil {
+	// What is stored and never shared is nobody's: this bounds its bytes and number.
+	if err := u.s.cfg.Limits.AllowN(auth.LimitManifests, u.user.String(), max(len(u.data), leastManifest)); err != nil {
 		return err
 	}
 	if err := u.s.replica.PutManifest(u.id, u.data); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/auth"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
 )
@@ -90,4 +91,31 @@ func TestLongManifestsTakeTurns(t *testing.T) {
 	if err := share(soon, long.ID()); err == nil {
 		t.Error("a long manifest was read whole with no place free")
 	}
+}
+
+// Short manifests that are never shared count for more than their bytes.
+func TestNumberOfManifestsIsBounded(t *testing.T) {
+	w := newWorld(t, options{limits: map[string]string{auth.LimitManifests: "49152/h,49152"}})
+	ada := w.user("ada")
+	gid := ada.CreateGroup("g")
+	for i := range 4 {
+		m := tt.Manifest("short.bin", 1, byte(i))
+		_, err := ada.Put(gid, m.ID(), m.Encode())
+		want := protocol.Code("")
+		if i == 3 {
+			want = protocol.CodeRate
+		}
+		wantCode(t, "PutManifest", err, want)
+	}
+}
+
+// One account makes no more sessions than a person could.
+func TestSessionsOfOneUserAreBounded(t *testing.T) {
+	w := newWorld(t, options{limits: map[string]string{auth.LimitSessions: "1/h,3"}})
+	ada := w.user("ada")
+	for range 2 {
+		wantCode(t, "login", ada.Login("ada", tt.Password), "")
+	}
+	wantCode(t, "one login more", ada.Login("ada", tt.Password), protocol.CodeRate)
+	wantCode(t, "of somebody else", w.user("bob").Login("bob", tt.Password), "")
 }
