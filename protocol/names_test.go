@@ -161,3 +161,45 @@ func FuzzPrintable(f *testing.F) {
 		}
 	})
 }
+
+func FuzzNames(f *testing.F) {
+	for _, name := range evilFileNames {
+		f.Add(name)
+	}
+	f.Add("Ada")
+	f.Add("Compilers 2026")
+	f.Fuzz(func(t *testing.T, name string) {
+		for what, canonical := range map[string]func(string) (string, error){
+			"user": protocol.CanonicalUser, "group": protocol.CanonicalGroup,
+		} {
+			got, err := canonical(name)
+			if err != nil {
+				if protocol.Printable(err.Error()) != err.Error() {
+					t.Errorf("the refusal of the %s %q is not fit for a terminal: %q", what, name, err)
+				}
+				continue
+			}
+			if strings.ContainsFunc(name, func(r rune) bool { return r > '~' || r < ' ' || r == '/' }) || len(name) > 48 {
+				t.Errorf("the %s %q was accepted", what, name)
+			}
+			if again, err := canonical(got); err != nil || again != got {
+				t.Errorf("the %s %q: got %q, then %q", what, name, got, again)
+			}
+		}
+	})
+}
+
+func FuzzStamp(f *testing.F) {
+	f.Add("1800000000000-7-12D3KooWabc")
+	f.Add("--")
+	f.Add("9223372036854775808-0-x")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := protocol.ParseStamp(text)
+		if err != nil {
+			return
+		}
+		if again, err := protocol.ParseStamp(s.String()); err != nil || again != s {
+			t.Errorf("%q: got %v, then %v, %v", text, s, again, err)
+		}
+	})
+}

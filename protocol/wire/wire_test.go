@@ -157,3 +157,28 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a tracker says went wrong, it is fit to be shown.
+func FuzzFailure(f *testing.F) {
+	for _, m := range []*pb.Failure{
+		{Code: "E_NAME", Message: "not allowed", RetryAfterMs: 5},
+		{Code: "\x1b[2J", Message: "\u202e", RetryAfterMs: -1 << 63},
+		{},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := new(pb.Failure)
+		if proto.Unmarshal(b, m) != nil {
+			return
+		}
+		err := wire.FromFailure(m)
+		if text := err.Error() + string(protocol.CodeOf(err)); protocol.Printable(text) != text || protocol.CodeOf(err) == "" {
+			t.Errorf("%v becomes %q", m, text)
+		}
+	})
+}
