@@ -18,6 +18,10 @@ import (
 // few CPUs there are: they wait for the disk half of the time.
 const minWorkers = 4
 
+// MinLimit is the lowest limit of a rate that a node takes, in bytes per second:
+// members take less for a broken connection.
+const MinLimit = piece.MinLimit
+
 // budgetSpan is well below protocol.PieceSilence.
 const budgetSpan = 4 * time.Second
 

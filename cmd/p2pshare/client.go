@@ -203,17 +203,14 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	return r, nil
 }
 
-// minRate is the lowest limit that a node takes.
-const minRate = 64 << 10
-
 // parseRate reads bytes per second: 10MiB, 10MiB/s, 500kB.
 func parseRate(flag, text string) (int64, error) {
 	rate, err := humanize.ParseBytes(strings.TrimSuffix(strings.TrimSpace(text), "/s"))
 	if err != nil || rate > math.MaxInt64 {
 		return 0, protocol.Errorf(protocol.CodeConfig, "--%s %s is not a rate; write it like 10MiB", flag, protocol.Quote(text))
 	}
-	if rate < minRate {
-		return 0, protocol.Errorf(protocol.CodeConfig, "--%s %s: at least 64KiB, since members take less for a broken connection", flag, protocol.Quote(text))
+	if rate < node.MinLimit {
+		return 0, protocol.Errorf(protocol.CodeConfig, "--%s %s: at least %dKiB, since members take less for a broken connection", flag, protocol.Quote(text), node.MinLimit>>10)
 	}
 	return int64(rate), nil
 }

@@ -162,7 +162,7 @@ func (d *download) dropped(m *pb.Dropped) error {
 	}
 	code := protocol.Code(m.GetCode())
 	switch code {
-	case "", protocol.CodeNotFound, protocol.CodeSourceChanged:
+	case "", protocol.CodeNotFound, protocol.CodeSourceChanged, protocol.CodeBusy:
 	default:
 		code = protocol.CodeInternal
 	}

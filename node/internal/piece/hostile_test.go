@@ -142,6 +142,35 @@ func TestConnEndsHostileStreams(t *testing.T) {
 	}
 }
 
+// The codes that the scheduler makes something of arrive, others as E_INTERNAL.
+func TestDroppedCodes(t *testing.T) {
+	f := newFile(5 * protocol.PieceLength)
+	codes := []string{"", "E_NOT_FOUND", "E_SOURCE_CHANGED", "E_BUSY", "E_AUTH"}
+	sent := seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}})
+	for i, code := range codes {
+		sent = append(sent, seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: uint32(i), Code: code}}})...)
+	}
+	ours, theirs := pipe()
+	defer theirs.Close()
+	var running sync.WaitGroup
+	defer running.Wait()
+	e := newEvents()
+	c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
+	defer c.Close()
+	for i := range codes {
+		c.Request(i)
+	}
+	running.Go(func() { _, _ = theirs.Write(sent) })
+	running.Go(func() { drain(theirs) })
+	want[piece.Bitfield](t, e)
+	codes[4] = "E_INTERNAL"
+	for i, code := range codes {
+		if d := want[piece.Dropped](t, e); d.Piece != i || string(d.Code) != code {
+			t.Errorf("got %#v, want piece %d, %q", d, i, code)
+		}
+	}
+}
+
 func drain(end *pipeEnd) {
 	buf := make([]byte, 4<<10)
 	for {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -53,7 +54,6 @@ type Row struct {
 const (
 	maxPeers = 100
 	minSize  = 1 << 20
-	minRate  = 64 << 10 // the least that a node can be limited to
 	// hostMemory is what a host takes while it fetches: pieces in flight,
 	// windows of its streams, and the rest of a node.
 	hostMemory = 48 << 20
@@ -77,8 +77,8 @@ func (c Config) check(free int64, known bool) error {
 	switch {
 	case c.Size < minSize:
 		return protocol.Errorf(protocol.CodeConfig, "--size %d: at least 1 MiB, or there is nothing to measure", c.Size)
-	case c.Uplink < minRate || c.Downlink < minRate:
-		return protocol.Errorf(protocol.CodeConfig, "--uplink, --downlink: at least 64 KiB per second")
+	case c.Uplink < node.MinLimit || c.Downlink < node.MinLimit:
+		return protocol.Errorf(protocol.CodeConfig, "--uplink, --downlink: at least %d KiB per second", node.MinLimit>>10)
 	}
 	need := int64(most+1) * hostMemory
 	if known && free < need {
