@@ -106,6 +106,9 @@ func runClient(c *cli.Context, std streams) error {
 		return err
 	}
 	n, err := node.New(append(r.options(asking, log), trackers)...)
+	if protocol.CodeOf(err) != protocol.CodeLocked {
+		log.begin() // else the folder and its log are another process's
+	}
 	if err != nil {
 		return err
 	}
