@@ -13,6 +13,7 @@ import (
 
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
 
@@ -104,7 +105,8 @@ type Replica struct {
 	awaited *verifiers
 	blobs   *blobs
 	gossip  *gossip
-	peers   chan struct{} // wakes tellPeers; holds one
+	peers   chan struct{}    // wakes tellPeers; holds one
+	notify  network.Notifiee // told of connections, from Open to Close
 	standing
 }
 
@@ -148,7 +150,8 @@ func Open(cfg Config) (*Replica, error) {
 		return nil, fmt.Errorf("open gossip: %w", err)
 	}
 	r.tasks.run(r.writer.run)
-	r.cfg.Host.Network().Notify(r.notifiee())
+	r.notify = r.notifiee()
+	r.cfg.Host.Network().Notify(r.notify)
 	r.cfg.Host.SetStreamHandler(p2pproto.ID(protocol.SyncProtocol), r.serveStream)
 	r.SetRoster(cfg.Roster)
 	for _, f := range []func(){
@@ -211,6 +214,7 @@ func (r *Replica) Close() error {
 		return nil
 	}
 	r.cfg.Host.RemoveStreamHandler(p2pproto.ID(protocol.SyncProtocol))
+	r.cfg.Host.Network().StopNotify(r.notify)
 	r.cancel()
 	r.links.stopAll()
 	r.gossip.close()
