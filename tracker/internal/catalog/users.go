@@ -84,6 +84,18 @@ func (c *Catalog) refreshUserName(name string, id protocol.UserID) {
 	c.userNames.set(name, id, claim.Stamp, claimed && u != nil && u.canonical == name)
 }
 
+// Claimants returns the accounts that have a canonical name in common, the
+// earliest first: that one is shown without digits.
+func (c *Catalog) Claimants(canonical string) []User {
+	var out []User
+	for _, r := range c.userNames.inForce(canonical) {
+		if u, ok := c.User(r.id); ok {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
 func (c *Catalog) setSession(p parts, v sessionValue, s protocol.Stamp) {
 	u := c.user(p.user)
 	if u.sessions == nil {

@@ -171,6 +171,13 @@ func (h *hub) clientsOf(u protocol.UserID) []*attached {
 	return out
 }
 
+// online counts the users who have an open stream.
+func (h *hub) online() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.byUser)
+}
+
 // users returns who has an open stream.
 func (h *hub) users() []protocol.UserID {
 	h.mu.Lock()

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -14,6 +15,10 @@ import (
 
 // memory bounds what the pusher remembers of groups and of files.
 const memory = 20_000
+
+// factsAtOnce is how many facts are looked at under one hold of the catalog's
+// lock: a catch-up brings thousands, and who writes waits as long.
+const factsAtOnce = 64
 
 // pusher turns facts and offers into events. Facts come in any order and more
 // than once, so it asks the catalog what is true now and tells that. Its run
@@ -73,22 +78,60 @@ type batch struct {
 	*pusher
 	c     *catalog.Catalog
 	sends []func()
-	drops []func(presence.Lease, presence.Offer) bool
+	drops drops
+}
+
+// drops is which leases and offers end with a batch. Each lease and each offer is
+// looked up in it once, however many facts the batch has.
+type drops struct {
+	sessions map[protocol.SessionID]bool
+	users    map[protocol.UserID]bool
+	members  map[member]bool
+	shares   map[share]bool
+}
+
+type (
+	member struct {
+		group protocol.GroupID
+		user  protocol.UserID
+	}
+	share struct {
+		file presence.FileRef
+		peer string
+		user protocol.UserID
+	}
+)
+
+func newDrops() drops {
+	return drops{
+		sessions: make(map[protocol.SessionID]bool), users: make(map[protocol.UserID]bool),
+		members: make(map[member]bool), shares: make(map[share]bool),
+	}
+}
+
+func (d drops) empty() bool {
+	return len(d.sessions)+len(d.users)+len(d.members)+len(d.shares) == 0
+}
+
+// match is for DropWhere: with the zero offer it is about the whole lease.
+func (d drops) match(l presence.Lease, o presence.Offer) bool {
+	return d.sessions[l.Session] || d.users[l.User] || d.members[member{o.Group, l.User}] ||
+		o.Complete && d.shares[share{o.FileRef, l.Peer, l.User}]
 }
 
 // look tells the clients what follows from n.
 func (p *pusher) look(n news) {
-	b := &batch{pusher: p}
+	b := &batch{pusher: p, drops: newDrops()}
 	if n.roster {
 		e := &pb.Event{Body: &pb.Event_Roster{Roster: &pb.Roster{Trackers: p.h.s.trackers()}}}
 		for _, a := range p.h.all() {
 			a.send(e)
 		}
 	}
-	if len(n.facts) > 0 {
+	for facts := range slices.Chunk(n.facts, factsAtOnce) {
 		p.h.s.replica.View(func(c *catalog.Catalog) {
 			b.c = c
-			for _, f := range n.facts {
+			for _, f := range facts {
 				if m, err := catalog.Parse(f); err == nil {
 					b.fact(m, f.Stamp)
 				}
@@ -98,15 +141,8 @@ func (p *pusher) look(n news) {
 	if len(n.offers) > 0 {
 		p.offers(n.offers)
 	}
-	if len(b.drops) > 0 {
-		p.h.s.cfg.Presence.DropWhere(func(l presence.Lease, o presence.Offer) bool {
-			for _, match := range b.drops {
-				if match(l, o) {
-					return true
-				}
-			}
-			return false
-		})
+	if !b.drops.empty() {
+		p.h.s.cfg.Presence.DropWhere(b.drops.match)
 	}
 	for _, send := range b.sends {
 		send()
@@ -153,14 +189,13 @@ func (b *batch) to(clients []*attached, e *pb.Event) {
 // members returns the clients of a group's members.
 func (b *batch) members(g protocol.GroupID) []*attached {
 	var out []*attached
-	online := b.h.users()
-	if group, ok := b.c.Group(g); ok && group.Members < len(online) {
+	if group, ok := b.c.Group(g); ok && group.Members < b.h.online() {
 		for _, m := range b.c.Members(g) {
 			out = append(out, b.h.clientsOf(m.User)...)
 		}
 		return out
 	}
-	for _, u := range online {
+	for _, u := range b.h.users() {
 		if b.c.IsMember(g, u) {
 			out = append(out, b.h.clientsOf(u)...)
 		}
@@ -171,7 +206,7 @@ func (b *batch) members(g protocol.GroupID) []*attached {
 // revoked tells everybody who may serve the session's user, and ends what it holds.
 func (b *batch) revoked(m catalog.Meaning, stamp protocol.Stamp) {
 	b.h.rememberRevoked(m, b.h.learned(stamp))
-	b.drops = append(b.drops, func(l presence.Lease, _ presence.Offer) bool { return l.Session == m.Session })
+	b.drops.sessions[m.Session] = true
 	e := sessionRevoked(m.Session, m.User)
 	told := make(map[*attached]bool)
 	for _, g := range b.c.GroupsOf(m.User) {
@@ -204,7 +239,7 @@ func (b *batch) disabled(m catalog.Meaning) {
 	if u, ok := b.c.User(m.User); !ok || !u.Disabled {
 		return
 	}
-	b.drops = append(b.drops, func(l presence.Lease, _ presence.Offer) bool { return l.User == m.User })
+	b.drops.users[m.User] = true
 	for _, a := range b.h.clientsOf(m.User) {
 		b.sends = append(b.sends, func() { a.end(notLoggedIn()) })
 	}

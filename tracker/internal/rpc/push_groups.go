@@ -31,11 +31,12 @@ func (b *batch) memberChange(g catalog.Group, u protocol.UserID, kind pb.MemberC
 }
 
 // membership follows a grant or a removal: what counts is whether the user is
-// a member with all that is known now.
+// a member with all that is known now. Even a grant can end a membership: one
+// that is later than the grant in force, and has not seen all removals.
 func (b *batch) membership(m catalog.Meaning, stamp protocol.Stamp) {
 	isMember := b.c.IsMember(m.Group, m.User)
-	if isMember != (m.Kind == catalog.KindGrant) {
-		return // the other side of it is or was told with the fact that decided
+	if isMember && m.Kind == catalog.KindRemoved {
+		return // a grant that knew of it is or was told
 	}
 	own := b.h.clientsOf(m.User)
 	g, alive := b.c.Group(m.Group)
@@ -48,9 +49,7 @@ func (b *batch) membership(m catalog.Meaning, stamp protocol.Stamp) {
 			b.to(b.members(g.ID), b.memberChange(g, m.User, pb.MemberChange_KIND_ACCEPTED, stamp))
 		}
 	case !isMember:
-		b.drops = append(b.drops, func(l presence.Lease, o presence.Offer) bool {
-			return l.User == m.User && o.Group == m.Group
-		})
+		b.drops.members[member{m.Group, m.User}] = true
 		if !alive {
 			g, _ = b.groups.get(m.Group)
 			g.ID = m.Group
@@ -77,12 +76,8 @@ func (b *batch) owner(id protocol.GroupID, stamp protocol.Stamp) {
 
 // userName tells a user that the name is shown differently than before.
 func (b *batch) userName(canonical string) {
-	for _, u := range b.h.users() {
-		account, ok := b.c.User(u)
-		if !ok || account.Canonical != canonical {
-			continue
-		}
-		for _, a := range b.h.clientsOf(u) {
+	for _, account := range b.c.Claimants(canonical) {
+		for _, a := range b.h.clientsOf(account.ID) {
 			if before := b.h.rename(a, account.Name); before != account.Name {
 				b.to([]*attached{a}, renamedEvent("user", before, account.Name))
 			}
@@ -157,9 +152,7 @@ func (b *batch) fileShared(m catalog.Meaning) {
 		b.waiting.Remove(ref)
 	}
 	if m.Kind == catalog.KindShare && !m.On {
-		b.drops = append(b.drops, func(l presence.Lease, o presence.Offer) bool {
-			return l.User == m.User && l.Peer == m.Peer && o.FileRef == ref && o.Complete
-		})
+		b.drops.shares[share{ref, m.Peer, m.User}] = true
 	}
 }
 
