@@ -50,7 +50,7 @@ type flooded struct {
 
 func floods(t *testing.T, conns, streams, logins int) {
 	f := newFlooded(t)
-	f.allowed = mostMemory * int64((conns+connsPerAddress-1)/connsPerAddress)
+	f.allowed = raceFactor * mostMemory * int64((conns+connsPerAddress-1)/connsPerAddress)
 	crowd := rogue.NewCrowd(t, conns)
 	t.Run("idle connections", func(t *testing.T) {
 		t.Logf("the tracker let %d of %d in, the seeder %d", crowd.Idle(f.trackerInfo()), conns, crowd.Idle(f.seeder))
