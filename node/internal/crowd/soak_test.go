@@ -62,8 +62,18 @@ func TestSoak(t *testing.T) {
 		// A tenth, and a little for clients that come and go at that moment.
 		within(t, "goroutines", before[i].goroutines, after[i].goroutines, 2*clients)
 		within(t, "descriptors", before[i].files, after[i].files, clients/2)
-		within(t, "bytes of heap", before[i].heap, after[i].heap, 1<<20)
+		within(t, "bytes of heap", before[i].heap, after[i].heap, heapSlack(length))
 	}
+}
+
+// heapSlack is how many bytes of heap may come beyond a tenth. Trackers remember
+// gossip for two minutes, and clients that came and went for some more: by
+// minute 5 of an hour that is all there, but it is still coming in a short run.
+func heapSlack(length time.Duration) int {
+	if length < 10*time.Minute {
+		return 16 << 20
+	}
+	return 1 << 20
 }
 
 // reading is what a tracker process takes.
