@@ -1,0 +1,87 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+const (
+	// orphanLife is how long a manifest that no fact names is kept: its upload
+	// may still be under way.
+	orphanLife = 24 * time.Hour
+	// orphanSweep is the pace at which such are looked for.
+	orphanSweep = time.Hour
+)
+
+// collectOrphans drops manifests that no fact has named for a day.
+func (r *Replica) collectOrphans() {
+	r.blobs.mu.Lock()
+	due := time.Since(r.blobs.swept) > orphanSweep
+	if due {
+		r.blobs.swept = time.Now()
+	}
+	r.blobs.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := r.sweepOrphans(time.Now()); err != nil {
+		log.Infow("drop manifests that nobody names", "err", err)
+	}
+}
+
+func (r *Replica) sweepOrphans(now time.Time) error {
+	kept, err := r.blobIDs()
+	if err != nil {
+		return err
+	}
+	named := map[protocol.FileID]bool{}
+	r.View(func(c *catalog.Catalog) {
+		for id := range c.Blobs() {
+			named[id] = true
+		}
+	})
+	old := r.blobs.unnamed(kept, named, now)
+	if len(old) == 0 {
+		return nil
+	}
+	return r.change(r.ctx, func(t *txn) error {
+		late := map[protocol.FileID]bool{} // named since the look
+		for id := range t.cat.Blobs() {
+			late[id] = !named[id]
+		}
+		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, slices.DeleteFunc(old, func(id protocol.FileID) bool { return late[id] })...)
+		return nil
+	})
+}
+
+// unnamed notes which of kept nobody names, and returns those for whom that
+// has been so for long enough.
+func (b *blobs) unnamed(kept []protocol.FileID, named map[protocol.FileID]bool, now time.Time) (old []protocol.FileID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := map[protocol.FileID]time.Time{}
+	for _, id := range kept {
+		if named[id] {
+			continue
+		}
+		begun, ok := b.orphans[id]
+		if !ok {
+			begun = now
+		}
+		if now.Sub(begun) > orphanLife {
+			old = append(old, id)
+			continue
+		}
+		since[id] = begun
+	}
+	b.orphans = since
+	return old
+}
+
+func (r *Replica) blobIDs() (ids []protocol.FileID, err error) {
+	err = r.cfg.Store.BlobIDs(func(id protocol.FileID) error { ids = append(ids, id); return nil })
+	return ids, err
+}
