@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
 
@@ -20,6 +21,9 @@ const (
 	// groupSize is how many files go into one group before the next one: listing
 	// them is a part of every round.
 	groupSize = 400
+	// userShares is how much one user shares before the next one does: far enough
+	// from the limit for all that is stored and not answered.
+	userShares = protocol.MaxSharesPerUser / 2
 )
 
 // killed is a network whose trackers are killed under load: a writer or more at
@@ -31,10 +35,14 @@ type killed struct {
 	group   string // the present one
 	groupID []byte
 	groups  int
+	users   int
+	shared  int // by the present user, answered
 	total   int
 
 	mu       sync.Mutex
 	answered []map[string]uint32 // by tracker: files of the present group, and on how many trackers they are
+	killing  bool                // from now on a writer may fail
+	refused  error               // what one was told before that
 }
 
 func newKilled(t *testing.T, trackers int) *killed {
@@ -54,13 +62,22 @@ func newKilled(t *testing.T, trackers int) *killed {
 	for _, e := range list {
 		k.callers = append(k.callers, newCaller(t, e))
 	}
-	if err := k.callers[0].register(k.ctx, "ada"); err != nil {
-		t.Fatal(err)
+	k.nextUser()
+	return k
+}
+
+// nextUser has all callers be a new user, who is at no limit.
+func (k *killed) nextUser() {
+	k.t.Helper()
+	k.users++
+	k.shared = 0
+	name := fmt.Sprintf("ada%d", k.users)
+	if err := k.callers[0].register(k.ctx, name); err != nil {
+		k.t.Fatal(err)
 	}
 	for _, c := range k.callers {
-		k.eventually("ada logs in everywhere", func() bool { return c.login(k.ctx, "ada") == nil })
+		k.eventually(name+" logs in everywhere", func() bool { return c.login(k.ctx, name) == nil })
 	}
-	return k
 }
 
 func (k *killed) all() (out []int) {
@@ -89,6 +106,9 @@ func (k *killed) restart(which []int) (slowest time.Duration) {
 // nextGroup gives each tracker's caller a group that it may share in.
 func (k *killed) nextGroup() {
 	k.t.Helper()
+	if k.shared > userShares {
+		k.nextUser()
+	}
 	k.groups++
 	k.group = fmt.Sprintf("group %d", k.groups)
 	var err error
@@ -111,6 +131,7 @@ func (k *killed) load(round int, victims []int, changes int) {
 	var wg sync.WaitGroup
 	enough, dead := make(chan struct{}), make(chan struct{})
 	left := changes
+	k.refused, k.killing = nil, false
 	for i, c := range k.callers {
 		for j := range writers {
 			wg.Go(func() {
@@ -118,6 +139,7 @@ func (k *killed) load(round int, victims []int, changes int) {
 					file := fmt.Sprintf("%d-%d-%d-%d", round, i, j, n)
 					on, err := c.share(k.ctx, k.groupID, k.group, file)
 					if err != nil {
+						k.refusal(err)
 						break // its tracker is gone
 					}
 					k.mu.Lock()
@@ -134,7 +156,6 @@ func (k *killed) load(round int, victims []int, changes int) {
 					default:
 					}
 				}
-				// A victim's writer that fails before the kill would be a bug of another kind.
 				select {
 				case <-dead:
 				case <-enough:
@@ -145,13 +166,28 @@ func (k *killed) load(round int, victims []int, changes int) {
 	select {
 	case <-enough:
 	case <-time.After(10 * time.Second):
-		k.t.Errorf("round %d: the trackers answer too slowly", round)
+		k.t.Errorf("round %d: fewer than %d changes were answered in 10 s", round, changes)
 	}
+	k.mu.Lock()
+	k.killing = true
+	if k.refused != nil {
+		k.t.Errorf("round %d: a change was refused before the kill: %v", round, k.refused)
+	}
+	k.mu.Unlock()
 	for _, i := range victims {
 		k.trackers[i].Kill()
 	}
 	close(dead)
 	wg.Wait()
+}
+
+// refusal notes the first reason why a writer was not answered before the kill.
+func (k *killed) refusal(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.killing && k.refused == nil {
+		k.refused = err
+	}
 }
 
 // check looks for everything that was answered.
@@ -204,6 +240,7 @@ func (k *killed) settle() {
 		maps.Copy(all, files)
 	}
 	k.total += len(all)
+	k.shared += len(all)
 	for i, c := range k.callers {
 		k.eventually(fmt.Sprintf("tracker %d has all of %s", i+1, k.group), func() bool {
 			have, err := c.files(k.ctx, k.group)
