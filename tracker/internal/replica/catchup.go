@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -62,35 +61,39 @@ func (l *link) alsoAsked(first chan struct{}) []chan struct{} {
 	}
 }
 
-// level counts the trackers that have on disk what this one has: those with
-// the same root. Where roots differ because changes are on their way it tries
-// again for a second, until there is one.
+// level returns 1 if another tracker that is there has on disk what this one
+// has, else 0. That is known, but for changes that are being confirmed, which it
+// waits for. Where it is not, roots are compared; they differ while changes are on
+// their way, so that is tried again and again for a second.
 func (r *Replica) level(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, catchUpCap)
 	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
 	tick := time.NewTicker(retryLevel)
 	defer tick.Stop()
 	for {
 		links := r.links.prompt()
-		var same atomic.Int32
+		if len(links) == 0 {
+			return 0
+		}
+		if r.proofs.wait(ctx) {
+			return 1
+		}
 		var wg sync.WaitGroup
 		for _, l := range links {
 			wg.Go(func() {
-				theirs, _, err := r.greet(ctx, l)
-				if err == nil && theirs.Digest == r.storedRoot() {
-					same.Add(1)
+				if _, _, err := r.greet(ctx, l); err != nil {
+					log.Debugw("compare roots", "tracker", l.name, "err", err)
 				}
 			})
 		}
 		wg.Wait()
-		if n := int(same.Load()); n > 0 || len(links) == 0 {
-			return n
+		if r.proofs.wait(ctx) {
+			return 1
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return 0
-		case <-r.ctx.Done():
 			return 0
 		}
 	}

@@ -2,7 +2,10 @@ package replica_test
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/replica"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
 // seldom keeps the rounds of exchange out of a test, but for those that
@@ -101,6 +105,102 @@ func TestEmptyProposalTellsTheTruth(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.On == 2 && !nodes[1].hasUser("ada") {
+			t.Fatal("said to be stored where it is not")
+		}
+		return s.On == 2
+	})
+}
+
+// slow is a store whose commits take a while.
+type slow struct {
+	store.Store
+	took time.Duration
+}
+
+func (s slow) Commit(b store.Batch) error {
+	time.Sleep(s.took)
+	return s.Store.Commit(b)
+}
+
+// A proposal that finds everything done does not wait until the writers are: their
+// changes are always on the way, so that roots are never equal.
+func TestEmptyProposalUnderLoad(t *testing.T) {
+	const commit = 20 * time.Millisecond
+	nodes := cluster(t, 2)
+	for _, nd := range nodes {
+		nd.store = slow{nd.store, commit}
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[0].mustRegister("ada")
+	await(t, "equal roots are seen", func() bool {
+		s, err := nodes[0].register("ada", userID("ada"))
+		return err == nil && s.On == 2
+	})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var written atomic.Int32
+	for i := range 16 {
+		wg.Go(func() {
+			for n := byte(0); ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				nodes[i%2].must(func(*catalog.Catalog) []catalog.Draft {
+					return catalog.SetDisabled(protocol.UserID{byte(i), n, 1}, true)
+				})
+				written.Add(1)
+			}
+		})
+	}
+	await(t, "the load", func() bool { return written.Load() > 32 })
+	var took []time.Duration
+	for range 20 {
+		time.Sleep(rand.N(3 * commit)) // at any point of a commit
+		begun := time.Now()
+		s, err := nodes[0].register("ada", userID("ada"))
+		took = append(took, time.Since(begun))
+		if err != nil || s.On != 2 {
+			t.Errorf("Stored = %+v, %v, want on 2", s, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	slices.Sort(took)
+	t.Logf("median %v, longest %v, a commit %v", took[10], took[19], commit)
+	// A commit here, and one or two at the other tracker, each behind one that runs.
+	if took[10] > 8*commit {
+		t.Errorf("half of them waited %v or longer, a commit takes %v", took[10], commit)
+	}
+}
+
+// What one tracker alone has confirmed is not called stored on others once it is lost.
+func TestEmptyProposalAfterALoss(t *testing.T) {
+	nodes := cluster(t, 3)
+	for _, nd := range nodes {
+		nd.config = seldom
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[0].mustRegister("ada")
+	awaitEqual(t, nodes...)
+	nodes[1].stop()
+	nodes[2].stop()
+	await(t, "both are lost", func() bool { return len(nodes[0].Connected()) == 0 })
+	if s, err := nodes[0].register("ada", userID("ada")); err != nil || s.On != 1 {
+		t.Errorf("Stored = %+v, %v, want on 1: nobody else is there", s, err)
+	}
+	blank := nodes[1]
+	blank.store = store.NewMem()
+	blank.start(false, nodes...)
+	await(t, "stored on both", func() bool {
+		s, err := nodes[0].register("ada", userID("ada"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.On == 2 && !blank.hasUser("ada") {
 			t.Fatal("said to be stored where it is not")
 		}
 		return s.On == 2

@@ -31,6 +31,7 @@ func (r *Replica) greet(ctx context.Context, l *link) (catalog.Node, *pb.SyncHel
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	var reply *pb.SyncReply
+	mark := r.proofs.mark()
 	err := r.call(ctx, l, &pb.SyncRequest{Body: &pb.SyncRequest_GetDigests{GetDigests: &pb.GetDigests{}}},
 		func(got *pb.SyncReply) error { reply = got; return nil })
 	if err != nil {
@@ -39,6 +40,9 @@ func (r *Replica) greet(ctx context.Context, l *link) (catalog.Node, *pb.SyncHel
 	roots, err := readNodes(reply, nil)
 	if err != nil || len(roots) != 1 {
 		return catalog.Node{}, nil, errReply
+	}
+	if roots[0].Digest == r.storedRoot() {
+		r.proofs.equal(mark)
 	}
 	return roots[0], reply.GetHello(), nil
 }

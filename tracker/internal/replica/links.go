@@ -72,6 +72,7 @@ func (r *Replica) SetRoster(others []peer.AddrInfo) {
 			log.Debugw("close the connection of a former tracker", "tracker", l.name, "err", err)
 		}
 	}
+	r.proofs.doubt()
 	r.peersChanged()
 }
 
@@ -303,6 +304,7 @@ func (r *Replica) notifiee() *network.NotifyBundle {
 // lost notes that a tracker does not answer any more.
 func (r *Replica) lost(l *link) {
 	if l.setConnected(false) {
+		r.proofs.doubt() // what it alone has confirmed may come back without it
 		r.peersChanged()
 	}
 }

@@ -23,6 +23,7 @@ func (e *claimsError) Error() string { return "names to reserve" }
 type written struct {
 	facts []catalog.Fact
 	stamp protocol.Stamp
+	proof chan struct{} // of facts, to be ended; nil if there are none
 }
 
 // Propose makes a change: reserves its names, builds, stamps, stores, merges,
@@ -51,7 +52,9 @@ func (r *Replica) Propose(ctx context.Context, p Proposal) (Stored, error) {
 			return Stored{}, err
 		}
 		r.names.release(held.token)
-		return r.confirmed(ctx, w, held.at), nil
+		s := r.confirmed(ctx, w, held.at)
+		r.proofs.end(w.proof, s.On > 1)
+		return s, nil
 	}
 	r.giveBack(held) //nolint:contextcheck // it outlives the call
 	return Stored{}, busy("the catalog changes too fast for this request")
@@ -73,6 +76,9 @@ func (r *Replica) write(ctx context.Context, p Proposal, held *reservation) (w w
 		}
 		t.putBlobs(p.Blobs)
 		w.stamp = stamp
+		if len(facts) > 0 {
+			w.proof = r.proofs.begin()
+		}
 		for _, f := range facts {
 			if err := t.merge(f, true); err != nil {
 				return err
@@ -83,6 +89,9 @@ func (r *Replica) write(ctx context.Context, p Proposal, held *reservation) (w w
 		}
 		return nil
 	})
+	if err != nil {
+		r.proofs.end(w.proof, false)
+	}
 	return w, err
 }
 

@@ -100,6 +100,7 @@ type Replica struct {
 	writer  *writer
 	links   links
 	names   reservations
+	proofs  proofs
 	later   quarantine
 	refused refusals
 	awaited *verifiers
