@@ -68,7 +68,6 @@ func (l *link) alsoAsked(first chan struct{}) []chan struct{} {
 func (r *Replica) level(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, catchUpCap)
 	defer cancel()
-	defer context.AfterFunc(r.ctx, cancel)()
 	tick := time.NewTicker(retryLevel)
 	defer tick.Stop()
 	for {
@@ -76,7 +75,7 @@ func (r *Replica) level(ctx context.Context) int {
 		if len(links) == 0 {
 			return 0
 		}
-		if r.proofs.wait(ctx) {
+		if r.proofs.wait(ctx, r.ctx.Done()) {
 			return 1
 		}
 		var wg sync.WaitGroup
@@ -88,12 +87,14 @@ func (r *Replica) level(ctx context.Context) int {
 			})
 		}
 		wg.Wait()
-		if r.proofs.wait(ctx) {
+		if r.proofs.wait(ctx, r.ctx.Done()) {
 			return 1
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return 0
+		case <-r.ctx.Done():
 			return 0
 		}
 	}

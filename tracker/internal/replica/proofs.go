@@ -67,8 +67,9 @@ func (p *proofs) equal(mark uint64) {
 }
 
 // wait waits for the changes that are being confirmed, and reports whether all
-// that was in the catalog when it was called is on another disk.
-func (p *proofs) wait(ctx context.Context) bool {
+// that was in the catalog when it was called is on another disk; false if ctx or
+// closing ends first.
+func (p *proofs) wait(ctx context.Context, closing <-chan struct{}) bool {
 	p.mu.Lock()
 	open := make([]chan struct{}, 0, len(p.open))
 	for c := range p.open {
@@ -79,6 +80,8 @@ func (p *proofs) wait(ctx context.Context) bool {
 		select {
 		case <-c:
 		case <-ctx.Done():
+			return false
+		case <-closing:
 			return false
 		}
 	}
