@@ -32,8 +32,12 @@ func readPins(path string) (map[string]pin, error) {
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeState, "cannot read the confirmed trackers: %w", err)
 	}
+	return parsePins(path, string(content))
+}
+
+func parsePins(path, content string) (map[string]pin, error) {
 	pins := map[string]pin{}
-	for i, text := range strings.Split(string(content), "\n") {
+	for i, text := range strings.Split(content, "\n") {
 		text, _, _ = strings.Cut(text, "#")
 		fields := strings.Fields(text)
 		if len(fields) == 0 {
@@ -58,11 +62,7 @@ func addPin(path, address string, id peer.ID) (line int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(content) > 0 && content[len(content)-1] != '\n' {
-		content = append(content, '\n')
-	}
-	line = bytes.Count(content, []byte("\n")) + 1
-	content = fmt.Appendf(content, "%s %s\n", address, id)
+	content, line = withPin(content, address, id)
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".known-*") // mode 0600
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", path, err)
@@ -77,4 +77,13 @@ func addPin(path, address string, id peer.ID) (line int, err error) {
 		return 0, fmt.Errorf("write %s: %w", path, err)
 	}
 	return line, nil
+}
+
+// withPin appends a line and returns its number.
+func withPin(content []byte, address string, id peer.ID) ([]byte, int) {
+	if len(content) > 0 && content[len(content)-1] != '\n' {
+		content = append(content, '\n')
+	}
+	line := bytes.Count(content, []byte("\n")) + 1
+	return fmt.Appendf(content, "%s %s\n", address, id), line
 }
