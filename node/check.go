@@ -44,7 +44,7 @@ func (d *Download) check() {
 		d.repair(len(bad))
 	case code == protocol.CodeBadManifest:
 		d.change(func() { d.rec.Unchecked = filestore.Stamp{} })
-		d.fail(err)
+		d.fail(accuse(err, r.Uploader))
 	default:
 		log.Errorw("a finished download cannot be checked", "file", d.key.file, "err", err)
 	}

@@ -155,18 +155,30 @@ func (a *account) fetch(ctx context.Context, group, name, dest string) (*Downloa
 	if path := a.wholeCopy(fid); path != "" {
 		return nil, protocol.Errorf(protocol.CodeExists, "you have this file already: %s", path)
 	}
+	uploader := res.GetFile().GetUploader()
+	if len(uploader) > maxShown {
+		uploader = ""
+	}
 	m, err := a.manifest(ctx, k)
 	if err != nil {
-		return nil, err
+		return nil, accuse(err, uploader)
 	}
 	target, err := filestore.ResolveTarget(dest, n.cfg.downloads, m.Name, fid, n.host.ID().String())
 	if err != nil {
 		return nil, err
 	}
 	return a.startDownload(ctx, records.Download{
-		User: a.user, Group: gid, GroupNm: res.GetGroup(), File: fid, Name: res.GetFile().GetName(), Target: target,
+		User: a.user, Group: gid, GroupNm: res.GetGroup(), File: fid, Name: res.GetFile().GetName(), Uploader: uploader, Target: target,
 		State: recActive, Size: m.Size, SHA1: m.SHA1, Added: n.cfg.now(),
 	})
+}
+
+// accuse adds who shared a file to the error that its description is wrong.
+func accuse(err error, uploader string) error {
+	if protocol.CodeOf(err) != protocol.CodeBadManifest || uploader == "" {
+		return err
+	}
+	return protocol.Errorf(protocol.CodeBadManifest, "%w (uploader: %s)", err, protocol.Quote(uploader))
 }
 
 // wholeCopy returns where this client has a file whole and unaltered.

@@ -1,7 +1,12 @@
 package node_test
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -11,6 +16,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 )
@@ -111,4 +117,77 @@ func TestBadPeerIsRemembered(t *testing.T) {
 	if n := host.streams.Load(); n != 1 {
 		t.Errorf("the bad peer was asked on %d streams", n)
 	}
+}
+
+// A description in which the hashes of a piece contradict each other ends the
+// download, names who shared the file, and blames no seeder.
+func TestBadManifestNamesItsUploader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	mal, bob := w.user("mal"), w.user("bob")
+	w.group("g", mal, bob)
+	path := w.file("f.bin", 3*protocol.PieceLength)
+	_, _, err := mal.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	w.ok(mal.Close())
+	id := w.contradict("mal")
+	w.node("mal") // shares what its records say
+
+	w.eventually("the trackers know the other description", func() bool {
+		files, err := bob.Files(t.Context(), "g")
+		return err == nil && len(files) == 1 && files[0].ID == id && files[0].Seeders == 1
+	})
+	d := w.begin(bob, "g", "f.bin")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = d.Wait(ctx)
+	w.want(err, protocol.CodeBadManifest)
+	for _, text := range []string{err.Error(), d.Progress().Message} {
+		if !strings.Contains(text, `uploader: "mal"`) {
+			t.Errorf("it does not name the uploader: %s", text)
+		}
+	}
+	if p := d.Progress(); p.State != node.Failed || p.Reason != protocol.CodeBadManifest {
+		t.Errorf("got %+v", p)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "downloads-bob", "f.bin")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is there: %v", err)
+	}
+	w.ok(bob.Close())
+	r, err := records.Open(filepath.Join(w.dir, "data-bob"))
+	w.ok(err)
+	s, err := r.Session()
+	w.ok(err)
+	all, err := r.Downloads(s.User)
+	w.ok(err)
+	for _, d := range all {
+		if bans, err := r.Bans(d.File); err != nil || len(bans) > 0 {
+			t.Errorf("blamed: %+v, %v", bans, err)
+		}
+	}
+	w.ok(r.Close())
+}
+
+// contradict puts a wrong SHA-1 of a piece into the description of the one file
+// that a client shares which does not run, and returns its new id.
+func (w *world) contradict(name string) protocol.FileID {
+	w.Helper()
+	r, err := records.Open(filepath.Join(w.dir, "data-"+name))
+	w.ok(err)
+	s, err := r.Session()
+	w.ok(err)
+	shares, err := r.Shares(s.User)
+	w.ok(err)
+	share := shares[0]
+	encoded, err := r.Manifest(share.File)
+	w.ok(err)
+	m, err := protocol.DecodeManifest(encoded)
+	w.ok(err)
+	m.Pieces[1].SHA1[0] ^= 1
+	w.ok(r.StopShare(records.Stop{User: share.User, Group: share.Group, File: share.File}))
+	share.File = m.ID()
+	w.ok(r.PutManifest(share.File, m.Encode()))
+	w.ok(r.PutShare(share))
+	w.ok(r.Close())
+	return share.File
 }

@@ -71,7 +71,7 @@ func (d *Download) fetchAll() {
 			err = d.ready()
 		}
 	}
-	d.over(err, time.Since(began))
+	d.over(accuse(err, d.record().Uploader), time.Since(began))
 }
 
 // stretch runs the transfer until it ends or the user pauses it.

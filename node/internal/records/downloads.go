@@ -19,15 +19,18 @@ type Download struct {
 	GroupNm string
 	File    protocol.FileID
 	Name    string
-	Target  filestore.Target
-	State   string // active, paused, complete, failed
-	Path    string // when complete
-	Code    protocol.Code
-	Reason  string
-	Size    int64
-	SHA1    protocol.SHA1
-	Added   time.Time
-	Repairs int // how often it was complete and the disk had lost some of it
+	// Uploader is the user under whose name the group had the file, as a tracker
+	// told; empty if it did not.
+	Uploader string
+	Target   filestore.Target
+	State    string // active, paused, complete, failed
+	Path     string // when complete
+	Code     protocol.Code
+	Reason   string
+	Size     int64
+	SHA1     protocol.SHA1
+	Added    time.Time
+	Repairs  int // how often it was complete and the disk had lost some of it
 	// Unchecked is of a finished file of which it is not known yet what came of
 	// the writes; zero once it is.
 	Unchecked filestore.Stamp
@@ -36,6 +39,7 @@ type Download struct {
 // storedDownload is the value of a Download. Paths are bytes: not every one is UTF-8.
 type storedDownload struct {
 	Group, Name       string
+	Uploader          string `json:",omitempty"`
 	Dir, Target, Part []byte
 	State             string
 	Path              []byte        `json:",omitempty"`
@@ -58,7 +62,7 @@ func (r *Records) Downloads(u protocol.UserID) ([]Download, error) {
 			return damagedRecord(bucketDownloads)
 		}
 		downloads = append(downloads, Download{
-			User: user, Group: group, GroupNm: v.Group, File: file, Name: v.Name,
+			User: user, Group: group, GroupNm: v.Group, File: file, Name: v.Name, Uploader: v.Uploader,
 			Target: filestore.Target{Dir: string(v.Dir), Name: string(v.Target), Part: string(v.Part)},
 			State:  v.State, Path: string(v.Path), Code: v.Code, Reason: v.Reason,
 			Size: v.Size, SHA1: protocol.SHA1(v.SHA1), Added: v.Added, Repairs: v.Repairs, Unchecked: v.Unchecked,
@@ -72,7 +76,7 @@ func (r *Records) Downloads(u protocol.UserID) ([]Download, error) {
 // PutDownload adds or replaces the download of (user, group, file).
 func (r *Records) PutDownload(d Download) error {
 	return r.putJSON(bucketDownloads, transferKey(d.User, d.Group, d.File), storedDownload{
-		Group: d.GroupNm, Name: d.Name, Dir: []byte(d.Target.Dir), Target: []byte(d.Target.Name), Part: []byte(d.Target.Part),
+		Group: d.GroupNm, Name: d.Name, Uploader: d.Uploader, Dir: []byte(d.Target.Dir), Target: []byte(d.Target.Name), Part: []byte(d.Target.Part),
 		State: d.State, Path: []byte(d.Path), Code: d.Code, Reason: d.Reason,
 		Size: d.Size, SHA1: d.SHA1[:], Added: d.Added.Round(0), Repairs: d.Repairs, Unchecked: d.Unchecked,
 	})
