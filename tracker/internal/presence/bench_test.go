@@ -63,6 +63,37 @@ func BenchmarkAnnounce(b *testing.B) {
 	})
 }
 
+// BenchmarkAnnounceAmongMany has a client with many offers begin to fetch a file,
+// or end, and another tracker take that.
+func BenchmarkAnnounceAmongMany(b *testing.B) {
+	for _, n := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			there := presence.New(presence.Config{OnChange: func([]presence.Change) {}})
+			here := presence.New(presence.Config{
+				OnChange: func([]presence.Change) {},
+				OnDelta:  func(d *pb.PresenceDelta) { there.ApplyDelta("here", d) },
+			})
+			l := lease(0)
+			for i := range n {
+				many := presence.FileRef{Group: protocol.GroupID{2}, File: protocol.FileID{byte(i), byte(i >> 8)}}
+				l.Offers = append(l.Offers, presence.Offer{FileRef: many, Complete: true})
+			}
+			here.Open(l)
+			here.Announce(l.Peer, l.Offers, nil, nil)
+			there.Apply("here", here.Local())
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				if i%2 == 0 {
+					here.Announce(l.Peer, []presence.Offer{part(50)}, nil, nil)
+				} else {
+					here.Announce(l.Peer, nil, []presence.FileRef{ref(1, 50)}, nil)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkMove has a client open its lease anew and tell all its offers.
 func BenchmarkMove(b *testing.B) {
 	sizes(b, func(b *testing.B, t *presence.Table, n int) {

@@ -14,7 +14,9 @@ import (
 type edit struct {
 	t      *Table
 	before map[string]Lease // of the peers touched, what counted; Peer is "" where nothing did
-	own    map[string]*own  // peers whose own lease has changed, and how it was; nil: there was none
+	// scope is which offers of those peers may be others than before; nil: all.
+	scope map[string][]FileRef
+	own   map[string]*own // peers whose own lease has changed, and how it was; nil: there was none
 }
 
 // own is a lease of this tracker as the others were told of it.
@@ -26,7 +28,7 @@ type own struct {
 // edit locks the table. The caller calls done.
 func (t *Table) edit() *edit {
 	t.mu.Lock()
-	return &edit{t: t, before: make(map[string]Lease), own: make(map[string]*own)}
+	return &edit{t: t, before: make(map[string]Lease), scope: make(map[string][]FileRef), own: make(map[string]*own)}
 }
 
 // latest returns the lease of a peer that was opened last, nil if there is none.
@@ -40,7 +42,9 @@ func (t *Table) latest(peer string) *lease {
 	return last
 }
 
-func (e *edit) touch(by *source, peer string) {
+// touch notes how things are with a peer, of which a lease is about to change in
+// some offers or, if that is nil, in any way.
+func (e *edit) touch(by *source, peer string, offers []FileRef) {
 	if _, ok := e.own[peer]; !ok && by == e.t.own {
 		e.own[peer] = nil
 		if l := by.leases[peer]; l != nil {
@@ -48,8 +52,14 @@ func (e *edit) touch(by *source, peer string) {
 		}
 	}
 	if _, ok := e.before[peer]; ok {
+		if known := e.scope[peer]; known != nil && offers != nil {
+			e.scope[peer] = slices.Concat(known, offers)
+		} else {
+			e.scope[peer] = nil
+		}
 		return
 	}
+	e.scope[peer] = offers
 	var was Lease
 	if l := e.t.latest(peer); l != nil {
 		was = l.Lease
@@ -58,10 +68,14 @@ func (e *edit) touch(by *source, peer string) {
 }
 
 // set makes l the lease of its peer at a tracker. A lease with another opening
-// than before is a new one, and the latest.
-func (e *edit) set(by *source, l Lease, opening uint64) {
-	e.touch(by, l.Peer)
+// than before is a new one, and the latest. Of one that is not new, offers may be
+// others than before among changed, which is not nil, and no more.
+func (e *edit) set(by *source, l Lease, opening uint64, changed []FileRef) {
 	known := by.leases[l.Peer]
+	if known == nil || known.opening != opening || known.User != l.User || !slices.Equal(known.Addrs, l.Addrs) {
+		changed = nil
+	}
+	e.touch(by, l.Peer, changed)
 	if known == nil {
 		known = &lease{by: by}
 		by.leases[l.Peer] = known
@@ -72,15 +86,15 @@ func (e *edit) set(by *source, l Lease, opening uint64) {
 		known.opening, known.order = opening, e.t.opened
 		known.due = time.Time{}
 	}
-	e.t.unlist(known, l.Offers)
+	e.t.unlist(known, among(known.Offers, changed), among(l.Offers, changed))
 	known.Lease = l
-	e.t.list(known)
+	e.t.list(known, among(l.Offers, changed))
 }
 
 func (e *edit) remove(l *lease) {
-	e.touch(l.by, l.Peer)
+	e.touch(l.by, l.Peer, nil)
 	e.t.seen.Add(l.Session, e.t.cfg.Now())
-	e.t.unlist(l, nil)
+	e.t.unlist(l, l.Offers, nil)
 	delete(l.by.leases, l.Peer)
 	rest := slices.DeleteFunc(e.t.peers[l.Peer], func(x *lease) bool { return x == l })
 	if len(rest) == 0 {
@@ -114,17 +128,17 @@ func (o *offered) side(complete bool) map[*lease]struct{} {
 	return o.partial
 }
 
-// list puts a lease under the files that it offers.
-func (t *Table) list(l *lease) {
-	for _, o := range l.Offers {
+// list puts a lease under files that it offers.
+func (t *Table) list(l *lease, offers []Offer) {
+	for _, o := range offers {
 		t.under(o.FileRef).side(o.Complete)[l] = struct{}{}
 	}
 }
 
-// unlist takes a lease from the files that it offers but will not, or not in
-// the same way, any more.
-func (t *Table) unlist(l *lease, next []Offer) {
-	for _, o := range l.Offers {
+// unlist takes a lease from files that it offers but will not, or not in the
+// same way, any more.
+func (t *Table) unlist(l *lease, offers, next []Offer) {
+	for _, o := range offers {
 		if after, stays := offerOf(next, o.FileRef); stays && after == o {
 			continue
 		}
@@ -167,13 +181,14 @@ func (e *edit) done() {
 		if l := t.latest(peer); l != nil {
 			is = l.Lease
 		}
+		was.Offers, is.Offers = among(was.Offers, e.scope[peer]), among(is.Offers, e.scope[peer])
 		t.count(was, is)
 		changes = append(changes, diff(was, is)...)
 	}
 	if len(changes) > 0 && t.cfg.OnChange != nil {
 		t.outbox = append(t.outbox, notice{changes: changes})
 	}
-	t.publish(e.own)
+	t.publish(e)
 	mine := !t.emitting && len(t.outbox) > 0
 	t.emitting = t.emitting || mine
 	t.mu.Unlock()
@@ -217,25 +232,58 @@ func offerOf(offers []Offer, f FileRef) (Offer, bool) {
 	return offers[i], true
 }
 
-// replaceOffers returns a new list in order: offers without those withdrawn,
-// and with the added ones, of which the last one of a file counts.
-func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
-	all := make(map[FileRef]bool, len(offers)+len(added))
-	for _, o := range offers {
-		all[o.FileRef] = o.Complete
+// among returns those of offers that are about some files; nil: all of them.
+func among(offers []Offer, files []FileRef) []Offer {
+	if files == nil {
+		return offers
 	}
-	for _, f := range withdrawn {
-		delete(all, f)
-	}
-	for _, o := range added {
-		if _, ok := all[o.FileRef]; ok || len(all) < maxOffers {
-			all[o.FileRef] = o.Complete
+	var out []Offer
+	for _, f := range slices.Compact(slices.SortedFunc(slices.Values(files), FileRef.compare)) {
+		if o, ok := offerOf(offers, f); ok {
+			out = append(out, o)
 		}
 	}
-	out := make([]Offer, 0, len(all))
-	for f, complete := range all {
-		out = append(out, Offer{FileRef: f, Complete: complete})
+	return out
+}
+
+// replaceOffers returns a list in order: offers without those withdrawn, and
+// with the added ones, of which the last one of a file counts. It modifies none
+// of them, and costs what is added and withdrawn, but for a copy.
+func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
+	type step struct {
+		Offer
+		ends bool
 	}
-	slices.SortFunc(out, func(a, b Offer) int { return a.compare(b.FileRef) })
+	steps := make([]step, 0, len(withdrawn)+len(added))
+	for _, f := range withdrawn {
+		steps = append(steps, step{Offer{FileRef: f}, true})
+	}
+	for _, o := range added {
+		steps = append(steps, step{o, false})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return a.compare(b.FileRef) })
+	out, rest := make([]Offer, 0, len(offers)+len(added)), offers
+	for i, s := range steps {
+		if i+1 < len(steps) && steps[i+1].FileRef == s.FileRef {
+			continue
+		}
+		n, had := slices.BinarySearchFunc(rest, s.FileRef, func(o Offer, f FileRef) int { return o.compare(f) })
+		out, rest = append(out, rest[:n]...), rest[n:]
+		if had {
+			rest = rest[1:]
+		}
+		if !s.ends && (had || len(out)+len(rest) < maxOffers) {
+			out = append(out, s.Offer)
+		}
+	}
+	return append(out, rest...)
+}
+
+// refs returns the files that offers and withdrawals are about; never nil.
+func refs(offers []Offer, withdrawn []FileRef) []FileRef {
+	out := append(make([]FileRef, 0, len(offers)+len(withdrawn)), withdrawn...)
+	for _, o := range offers {
+		out = append(out, o.FileRef)
+	}
 	return out
 }

@@ -182,7 +182,7 @@ func (t *Table) Open(l Lease) (token uint64) {
 		l.Offers = replaceOffers(before.Offers, given, nil)
 	}
 	token = t.own.version + 1
-	e.set(t.own, l, token)
+	e.set(t.own, l, token, nil)
 	now := t.own.leases[l.Peer]
 	now.unsure, now.sureBy = make(map[FileRef]struct{}), sureBy
 	for _, o := range l.Offers {
@@ -210,8 +210,9 @@ func (t *Table) Announce(peer string, offer []Offer, withdraw []FileRef, addrs [
 	if len(addrs) > 0 {
 		l.Addrs = slices.Clone(addrs)
 	}
-	if !slices.Equal(l.Offers, known.Offers) || !slices.Equal(l.Addrs, known.Addrs) {
-		e.set(t.own, l, known.opening)
+	changed := refs(offer, withdraw)
+	if !slices.Equal(among(l.Offers, changed), among(known.Offers, changed)) || !slices.Equal(l.Addrs, known.Addrs) {
+		e.set(t.own, l, known.opening, changed)
 	}
 	return true
 }
@@ -280,7 +281,7 @@ func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
 		}
 		l := v.Lease
 		l.Offers = replaceOffers(l.Offers, nil, v.part)
-		e.set(v.by, l, v.opening)
+		e.set(v.by, l, v.opening, v.part)
 	}
 }
 
@@ -307,9 +308,10 @@ func (t *Table) Sweep() {
 			e.remove(l)
 		case len(l.unsure) > 0 && isDue(l.sureBy):
 			next := l.Lease
-			next.Offers = replaceOffers(next.Offers, nil, slices.Collect(maps.Keys(l.unsure)))
+			changed := slices.Collect(maps.Keys(l.unsure))
+			next.Offers = replaceOffers(next.Offers, nil, changed)
 			l.unsure = nil
-			e.set(t.own, next, l.opening)
+			e.set(t.own, next, l.opening, changed)
 		}
 	}
 	for id, s := range t.others {

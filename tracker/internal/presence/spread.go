@@ -28,7 +28,7 @@ const offersInPart = 500
 // publish counts the version up for the own leases that have changed, and puts
 // deltas of them into the outbox: what has changed, not the whole of a lease
 // that the others know. Called with t.mu held.
-func (t *Table) publish(changed map[string]*own) {
+func (t *Table) publish(e *edit) {
 	var full []*pb.Lease
 	size := 0
 	flush := func() {
@@ -42,8 +42,8 @@ func (t *Table) publish(changed map[string]*own) {
 		}
 		full, size = nil, 0
 	}
-	for _, peer := range slices.Sorted(maps.Keys(changed)) {
-		for _, l := range t.parts(peer, changed[peer]) {
+	for _, peer := range slices.Sorted(maps.Keys(e.own)) {
+		for _, l := range t.parts(peer, e.own[peer], e.scope[peer]) {
 			n := proto.Size(l) + 8 // its tag and length
 			if size+n > deltaBytes || len(full) == protocol.MaxElements {
 				flush()
@@ -54,8 +54,9 @@ func (t *Table) publish(changed map[string]*own) {
 	flush()
 }
 
-// parts returns what the others need to know of an own lease that was as given.
-func (t *Table) parts(peer string, was *own) []*pb.Lease {
+// parts returns what the others need to know of an own lease that was as given,
+// and may have changed in some offers, nil: all.
+func (t *Table) parts(peer string, was *own, scope []FileRef) []*pb.Lease {
 	now := t.own.leases[peer]
 	if now == nil {
 		return []*pb.Lease{{PeerId: peer, Gone: true, Version: t.own.version + 1}}
@@ -65,7 +66,7 @@ func (t *Table) parts(peer string, was *own) []*pb.Lease {
 	// a fact that is not here yet.
 	known := was != nil && was.opening == now.opening
 	if known {
-		offers, withdrawn = change(was.Offers, now.Offers)
+		offers, withdrawn = change(among(was.Offers, scope), among(now.Offers, scope))
 	}
 	var out []*pb.Lease
 	for first := true; first || len(offers)+len(withdrawn) > 0; first = false {
@@ -238,6 +239,7 @@ func (e *edit) take(s *source, l *pb.Lease) {
 	if !ok {
 		return
 	}
+	var changed []FileRef
 	if l.GetPartial() {
 		if known == nil {
 			s.doubt(l.GetPeerId(), e.t.cfg.Now().Add(e.t.cfg.Life))
@@ -247,11 +249,9 @@ func (e *edit) take(s *source, l *pb.Lease) {
 		if !ok {
 			return
 		}
-		refs := make([]FileRef, len(withdrawn))
-		for i, o := range withdrawn {
-			refs[i] = o.FileRef
-		}
-		next.Offers = replaceOffers(known.Offers, next.Offers, refs)
+		gone := refs(withdrawn, nil)
+		changed = refs(next.Offers, gone)
+		next.Offers = replaceOffers(known.Offers, next.Offers, gone)
 	}
-	e.set(s, next, l.GetVersion())
+	e.set(s, next, l.GetVersion(), changed)
 }
