@@ -10,14 +10,13 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// The short forms run beside other tests, so their limits on time are wide.
-func TestFrozenSeeder(t *testing.T) { frozenSeeder(t, 15*time.Second) }
-
+// In virtual time TestFrozenSeederCostsLittle of tracker/internal/sim does the same.
 func TestLongFrozenSeeder(t *testing.T) {
 	long(t)
 	frozenSeeder(t, 5*time.Second)
 }
 
+// The short form runs beside other tests, so its limit on time is wide.
 func TestDiskFull(t *testing.T) { diskFull(t, 10*time.Second) }
 
 func TestLongDiskFull(t *testing.T) {

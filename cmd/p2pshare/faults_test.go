@@ -276,17 +276,24 @@ func TestLongKilledAtRandomMoments(t *testing.T) {
 	killAtRandom(t, n, 200)
 }
 
+// sessionsEach is how many clients of one user are logged in at a time.
+const sessionsEach = 8
+
 // manyAtOnce lets so many clients fetch one file of one seeder at the same time.
 func manyAtOnce(t *testing.T, n *network, clients int, size int64, slack time.Duration) {
 	t.Helper()
-	c := n.users("lab", "ada", "bob")
+	names := []string{"ada"}
+	for len(names) <= (clients-1)/sessionsEach+1 {
+		names = append(names, fmt.Sprintf("bob%d", len(names)))
+	}
+	all := n.users("lab", names...)
 	path, sum := n.file("data.bin", size, 8)
-	n.do(c[0], "upload_file lab "+path)
-	n.quit(c[1])
-	var all []*world.Client
-	for i := range clients {
-		one := n.client(fmt.Sprintf("bob%d", i))
-		n.do(one, fmt.Sprintf("login bob '%s'", password))
+	n.do(all[0], "upload_file lab "+path)
+	all = all[1:]
+	for i := len(all); i < clients; i++ {
+		user := names[1+i%(len(names)-1)]
+		one := n.client(fmt.Sprintf("%s-%d", user, i))
+		n.do(one, fmt.Sprintf("login %s '%s'", user, password))
 		all = append(all, one)
 	}
 	type ending struct {

@@ -24,10 +24,10 @@ import (
 	"github.com/p2pshare/p2pshare/tracker"
 )
 
-// people is whole trackers and nodes on simulated packets, in a bubble.
+// people is whole trackers and nodes on a simulated network, in a bubble.
 type people struct {
 	t        *testing.T
-	net      *packets
+	net      fabric
 	dir      string
 	entries  []roster.Entry
 	keys     []crypto.PrivKey
@@ -36,8 +36,10 @@ type people struct {
 	ids      []peer.ID       // of trackers and nodes
 }
 
-func newPeople(t *testing.T, trackers int) *people {
-	w := &people{t: t, net: newPackets(), dir: t.TempDir(), trackers: make([]*tracker.Tracker, trackers)}
+func newPeople(t *testing.T, trackers int) *people { return newPeopleOver(t, newPackets(), trackers) }
+
+func newPeopleOver(t *testing.T, over fabric, trackers int) *people {
+	w := &people{t: t, net: over, dir: t.TempDir(), trackers: make([]*tracker.Tracker, trackers)}
 	t.Cleanup(w.net.close)
 	for i := range trackers {
 		key, _, err := p2phost.LoadKey(w.folder("tracker", i), true)
