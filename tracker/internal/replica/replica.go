@@ -119,6 +119,19 @@ type state struct {
 	pending map[catalog.Key]change
 	// root is the digest of what is on disk: the catalog's without pending.
 	root catalog.Digest
+	// commit is closed when the commit that stores pending has ended; nil where
+	// there is none.
+	commit chan struct{}
+	// undone counts how often the catalog went back to what is on disk.
+	undone uint64
+}
+
+// ended tells those who wait for the commit that it has. The lock is held.
+func (s *state) ended() {
+	if s.commit != nil {
+		close(s.commit)
+		s.commit = nil
+	}
 }
 
 // standing is whether this tracker is part of a network and serves it.
@@ -224,10 +237,40 @@ func (r *Replica) Close() error {
 }
 
 // View runs f under the read lock. f must be short, and keep no reference into c.
+// It may see what is not on disk yet; see OnDisk.
 func (r *Replica) View(f func(c *catalog.Catalog)) {
 	r.state.mu.RLock()
 	defer r.state.mu.RUnlock()
 	f(r.state.cat)
+}
+
+// Undone is to be read before a View whose end OnDisk waits for.
+func (r *Replica) Undone() uint64 {
+	r.state.mu.RLock()
+	defer r.state.mu.RUnlock()
+	return r.state.undone
+}
+
+// OnDisk waits until what earlier views have shown is on disk: for the commit that
+// is under way, if there is one. E_BUSY if something was taken back since undone
+// was read: the views may have shown that.
+func (r *Replica) OnDisk(ctx context.Context, undone uint64) error {
+	r.state.mu.RLock()
+	commit := r.state.commit
+	r.state.mu.RUnlock()
+	if commit != nil {
+		select {
+		case <-commit:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.ctx.Done():
+			return errClosing()
+		}
+	}
+	if r.Undone() != undone {
+		return busy("the disk has refused a change meanwhile; ask again")
+	}
+	return nil
 }
 
 // Observe advances the clock to a stamp that a client has seen, to at most 2

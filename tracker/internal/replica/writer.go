@@ -175,6 +175,7 @@ func (w *writer) commit(jobs []*job) {
 			w.full.Store(true)
 			w.doubt(t)
 			w.heal()
+			w.ended() // reading goes on, whatever the disk
 			finish(jobs, errFull())
 			return
 		}
@@ -200,6 +201,8 @@ func (w *writer) apply(jobs []*job) *txn {
 	s.pending = t.last
 	if t.batch.Empty() {
 		s.root = s.cat.Root().Digest // what has expired left the digests
+	} else {
+		s.commit = make(chan struct{})
 	}
 	return t
 }
@@ -221,6 +224,7 @@ func (w *writer) settle(t *txn) {
 	s := &w.r.state
 	s.mu.Lock()
 	s.pending, s.root = nil, s.cat.Root().Digest
+	s.ended()
 	facts, own := t.result(s.cat)
 	s.mu.Unlock()
 	w.tell(facts, own)
@@ -255,6 +259,13 @@ func (w *writer) tell(facts, own []catalog.Fact) {
 	if len(facts) > 0 && w.r.cfg.OnChange != nil {
 		w.r.cfg.OnChange(facts)
 	}
+}
+
+func (w *writer) ended() {
+	s := &w.r.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended()
 }
 
 // doubt notes what a commit that failed was to store.
@@ -305,6 +316,8 @@ func (w *writer) heal() {
 		s := &w.r.state
 		s.mu.Lock()
 		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
+		s.undone++
+		s.ended()
 		s.mu.Unlock()
 		w.stale = false
 		w.resolve()

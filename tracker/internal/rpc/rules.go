@@ -10,6 +10,7 @@ type rule struct {
 	renew  bool   // takes a session that has expired but can be renewed
 	ended  bool   // takes a session that was ended
 	change bool   // counts as a change
+	reads  bool   // tells what is in the catalog: what it tells has to be on disk
 }
 
 // ruleOf has an entry for every procedure; one that is not known needs a session.
@@ -28,7 +29,7 @@ func ruleOf(procedure string) rule {
 	case pb.TrackerServiceChangePasswordProcedure:
 		return rule{what: "change_password", change: true}
 	case pb.TrackerServiceListSessionsProcedure:
-		return rule{what: "sessions"}
+		return rule{what: "sessions", reads: true}
 	case pb.TrackerServiceRevokeSessionProcedure:
 		return rule{what: "revoke_session", change: true}
 	case pb.TrackerServiceAttachProcedure:
@@ -36,17 +37,17 @@ func ruleOf(procedure string) rule {
 	case pb.TrackerServiceCreateGroupProcedure:
 		return rule{what: "create_group", change: true}
 	case pb.TrackerServiceListGroupsProcedure:
-		return rule{what: "list_groups"}
+		return rule{what: "list_groups", reads: true}
 	case pb.TrackerServiceJoinGroupProcedure:
 		return rule{what: "join_group", change: true}
 	case pb.TrackerServiceLeaveGroupProcedure:
 		return rule{what: "leave_group", change: true}
 	case pb.TrackerServiceListRequestsProcedure:
-		return rule{what: "list_requests"}
+		return rule{what: "list_requests", reads: true}
 	case pb.TrackerServiceAnswerRequestProcedure:
 		return rule{what: "accept_request", change: true}
 	case pb.TrackerServiceListMembersProcedure:
-		return rule{what: "list_members"}
+		return rule{what: "list_members", reads: true}
 	case pb.TrackerServiceRemoveMemberProcedure:
 		return rule{what: "remove_member", change: true}
 	case pb.TrackerServiceTransferGroupProcedure:
@@ -56,12 +57,14 @@ func ruleOf(procedure string) rule {
 	case pb.TrackerServiceStopShareProcedure:
 		return rule{what: "stop_share", change: true}
 	case pb.TrackerServiceListFilesProcedure:
-		return rule{what: "list_files"}
+		return rule{what: "list_files", reads: true}
 	case pb.TrackerServiceFindFileProcedure:
-		return rule{what: "find_file"}
+		return rule{what: "find_file", reads: true}
 	case pb.TrackerServiceIssueTicketProcedure:
-		return rule{what: "ticket"}
-	default: // Announce, PutManifest, GetManifest, ListSeeders: parts of what is named above
+		return rule{what: "ticket", reads: true}
+	case pb.TrackerServiceListSeedersProcedure:
+		return rule{reads: true} // a part of what is named above, as the following
+	default: // Announce, PutManifest, GetManifest
 		return rule{}
 	}
 }
