@@ -43,11 +43,20 @@ type toggle struct {
 }
 
 func (g *toggle) change() error {
+	_, err := g.stored()
+	return err
+}
+
+// stored makes the change and tells on how many trackers it is.
+func (g *toggle) stored() (on uint32, err error) {
 	g.asked = !g.asked
+	msg := &pb.GroupRequest{Group: tt.Group(g.group)}
 	if g.asked {
-		return g.client.Join(g.group)
+		r, err := tt.Do(g.client, g.client.At().JoinGroup, msg)
+		return r.GetStored().GetStoredOn(), err
 	}
-	return g.client.Leave(g.group)
+	r, err := tt.Do(g.client, g.client.At().LeaveGroup, msg)
+	return r.GetStored().GetStoredOn(), err
 }
 
 // toggles makes n of them, at tracker 1, over groups of an owner who is returned.
@@ -68,9 +77,9 @@ func toggles(w *network, n int) (owner *tt.Client, out []*toggle) {
 	return owner, out
 }
 
-// measureWrites returns how many changes a second are answered that are on the
-// disks of two trackers, with so many writers, each waiting for its answer.
-func measureWrites(t testing.TB, writers, changes int) (perSecond float64) {
+// measureWrites returns how many changes a second are answered with so many
+// writers, each waiting for its answer, and how many of all are on one disk only.
+func measureWrites(t testing.TB, writers, changes int) (perSecond float64, alone int) {
 	t.Helper()
 	w := unlimited(t, 2)
 	w.start(1, 2)
@@ -81,16 +90,20 @@ func measureWrites(t testing.TB, writers, changes int) (perSecond float64) {
 			t.Fatal(err)
 		}
 	}
-	var left atomic.Int64
+	var left, lone atomic.Int64
 	left.Store(int64(changes))
 	var wg sync.WaitGroup
 	begun := time.Now()
 	for _, g := range all {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
-				if err := g.change(); err != nil {
+				on, err := g.stored()
+				if err != nil {
 					t.Error(err)
 					return
+				}
+				if on < 2 {
+					lone.Add(1)
 				}
 			}
 		})
@@ -102,7 +115,7 @@ func measureWrites(t testing.TB, writers, changes int) (perSecond float64) {
 			t.Errorf("tracker %d: %+v", i+1, s)
 		}
 	}
-	return float64(changes) / took.Seconds()
+	return float64(changes) / took.Seconds(), int(lone.Load())
 }
 
 // measureVisible makes changes at tracker 1 and returns how long after the

@@ -111,11 +111,6 @@ func (c *caller) logout(ctx context.Context) error {
 	return err
 }
 
-func (c *caller) hello(ctx context.Context) error {
-	_, err := ask(ctx, c, c.at.Hello, &pb.HelloRequest{})
-	return err
-}
-
 func (c *caller) createGroup(ctx context.Context, name string) (id []byte, err error) {
 	nonce := protocol.NewNonce()
 	r, err := ask(ctx, c, c.at.CreateGroup, &pb.CreateGroupRequest{Name: name, Nonce: nonce[:]})

@@ -60,6 +60,11 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	reader := newCaller(t, list[0])
+	if err := reader.login(n.ctx, "ada"); err != nil {
+		t.Fatal(err)
+	}
+
 	ballast := filepath.Join(small, "ballast")
 	fill(t, ballast)
 	refused := 0
@@ -82,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 	if refused == 0 {
 		t.Fatal("a full disk takes every change")
 	}
-	if err := first.hello(n.ctx); err != nil {
+	if _, err := reader.files(n.ctx, "lab"); err != nil {
 		t.Errorf("reading at a tracker whose disk is full: %v", err)
 	}
 	n.do(ada, "create_group meanwhile")
