@@ -159,6 +159,7 @@ func (n *network) download(c *world.Client, group, name string) world.Downloaded
 type progress struct {
 	Name, State, Reason string
 	Size, Done          int64
+	Peers               int
 }
 
 func (n *network) progress(c *world.Client) progress {

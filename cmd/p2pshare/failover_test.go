@@ -173,3 +173,38 @@ func TestNoTrackerLeft(t *testing.T) {
 		})
 	}
 }
+
+// TestTrackersKilledDuringDownload kills first the tracker that a downloader
+// uses, then the other one. Pieces go on coming all the time.
+func TestTrackersKilledDuringDownload(t *testing.T) {
+	n := newNetwork(t, 2)
+	c := n.users("lab", "ada", "bob")
+	n.quit(c[1])
+	bob := n.client("bob", "--download-limit", "12MiB")
+	path, sum := n.file("data.bin", 36<<20, 13)
+	n.do(c[0], "upload_file lab "+path)
+	n.eventually("the client is attached", func() bool { return n.holder(bob) != 0 })
+	first := n.holder(bob)
+	n.do(bob, "download_file lab data.bin &")
+	var stood time.Duration
+	last, done, killed := time.Now(), int64(0), 0
+	n.within(time.Minute, "the download is complete", func() bool {
+		p := n.progress(bob)
+		if p.Done > done {
+			if done > 0 {
+				stood = max(stood, time.Since(last))
+			}
+			last, done = time.Now(), p.Done
+		}
+		if killed < 2 && done > int64(killed+1)*p.Size/4 {
+			n.trackers[(first-1+killed)%2].Kill()
+			killed++
+		}
+		return p.State == "complete"
+	})
+	t.Logf("with both trackers killed the longest time without a piece was %v", stood.Round(time.Millisecond))
+	if killed != 2 || stood > time.Second {
+		t.Errorf("%d trackers were killed, and the download stood still for %v, want 1 s at most", killed, stood)
+	}
+	n.wantSHA1(filepath.Join(bob.Downloads, "data.bin"), sum)
+}

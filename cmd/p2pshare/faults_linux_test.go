@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -61,7 +62,9 @@ func frozenSeeder(t *testing.T, cost time.Duration) {
 	}
 }
 
-// The target's disk is full, then has room again. A download leaves 64 MiB free.
+// The disk that a client has its data and its downloads on is full, then has
+// room; a download leaves 64 MiB free. It is full again to the last byte while
+// the download is under way, and the client is killed and starts in that state.
 func diskFull(t *testing.T, told time.Duration) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -72,7 +75,7 @@ func diskFull(t *testing.T, told time.Duration) {
 	if err := os.Mkdir(small, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=96m"); err != nil {
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=112m"); err != nil {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
@@ -80,18 +83,59 @@ func diskFull(t *testing.T, told time.Duration) {
 			t.Error(err)
 		}
 	})
+	c := n.users("lab", "ada", "bob")
+	n.quit(c[1])
+	data := filepath.Join(small, "data")
+	if err := os.CopyFS(data, os.DirFS(filepath.Join(n.Dir, "bob"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"": 0o700, "key": 0o600, "records.db": 0o600} {
+		if err := os.Chmod(filepath.Join(data, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob := n.client("bob", "--data", data, "--downloads", small, "--download-limit", "8MiB")
 	filler := filepath.Join(small, "filler")
 	if err := os.WriteFile(filler, make([]byte, 40<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := n.users("lab", "ada", "bob")
-	path, sum := n.file("data.bin", 16<<20, 6)
+	path, sum := n.file("data.bin", 24<<20, 6)
 	n.do(c[0], "upload_file lab "+path)
-	n.do(c[1], "download_file lab data.bin "+small+" &")
-	n.settled(c[1], told, "waiting", string(protocol.CodeDiskFull))
+	n.do(bob, "download_file lab data.bin &")
+	n.settled(bob, told, "waiting", string(protocol.CodeDiskFull))
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	n.settled(c[1], 20*time.Second, "complete", "")
+	n.eventually("some of it is there", func() bool { return n.progress(bob).Done > 0 })
+
+	fill(t, filler)
+	var had progress
+	n.eventually("half of it is there, or it waits", func() bool {
+		had = n.progress(bob)
+		return had.Done >= had.Size/2 || had.State == "waiting"
+	})
+	t.Logf("without a free byte: %+v", had)
+	bob.Kill()
+	bob = n.client("bob", "--data", data, "--downloads", small, "--download-limit", "8MiB")
+	if p := n.progress(bob); p.Name != "data.bin" || p.State == "failed" {
+		t.Errorf("after a start on the full disk: %+v", p)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	var r struct{ Downloads []world.Downloaded }
+	n.do2(bob, "wait", &r)
 	n.wantSHA1(filepath.Join(small, "data.bin"), sum)
+	if len(r.Downloads) != 1 {
+		t.Errorf("after the restart: %+v", r.Downloads)
+	}
+	for _, d := range r.Downloads {
+		var fetched int64
+		for _, p := range d.Peers {
+			fetched += int64(p.Pieces) * protocol.PieceLength
+		}
+		if fetched > had.Size-had.Done {
+			t.Errorf("%d bytes were fetched after the restart, %d were missing", fetched, had.Size-had.Done)
+		}
+	}
 }
