@@ -2,6 +2,8 @@ package tracker_test
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -56,6 +58,56 @@ func TestNamesTakenOnBothSides(t *testing.T) {
 	wantCode(t, "the bare group name means the other group", err, protocol.CodeNotMember)
 	if _, err := tt.Do(second, second.At().ListMembers, &pb.GroupRequest{Group: tt.Group(group.GetNewName())}); err != nil {
 		t.Errorf("by the new name: %v", err)
+	}
+}
+
+// Two members share different files under one name while the trackers do not see
+// each other: the later one is told of the new name, the same one everywhere.
+func TestFileNameTakenOnBothSides(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t, 2)
+	w.start(1, 2)
+	w.together()
+	ada, bob := w.client(1).Enter("ada"), w.client(2).Enter("bob")
+	ada.CreateGroup("g")
+	ada.LetIn("g", bob, "bob")
+	w.stop(2)
+	if _, err := ada.Share("g", tt.Manifest("Film.mkv", 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(1)
+	w.start(2)
+	bob.Use(w.at(2))
+	if r, err := bob.Share("g", tt.Manifest("film.MKV", 1, 2)); err != nil || r.GetName() != "film.MKV" {
+		t.Fatalf("share during the cut: %v, %v", r, err)
+	}
+	events := bob.Attach()
+
+	w.start(1)
+	w.together()
+	file := events.Expect("of the file's new name", func(e *pb.Event) bool { return e.GetRenamed().GetKind() == "file" }).GetRenamed()
+	if file.GetOldName() != "film.MKV" || !strings.HasPrefix(file.GetNewName(), "film.MKV~") {
+		t.Errorf("renamed %v", file)
+	}
+	for n, c := range map[int]*tt.Client{1: ada, 2: bob} {
+		c.Use(w.at(n))
+		want := []string{"Film.mkv", file.GetNewName()}
+		w.until("both names are shown", func() bool {
+			r, err := tt.Do(c, c.At().ListFiles, &pb.ListFilesRequest{Group: tt.Group("g")})
+			var names []string
+			for _, f := range r.GetFiles() {
+				names = append(names, f.GetName())
+			}
+			slices.Sort(names)
+			return err == nil && slices.Equal(names, want)
+		})
+		// Either name means its own file, and no other.
+		for name, by := range map[string]string{"Film.mkv": "ada", "film.mkv": "ada", file.GetNewName(): "bob"} {
+			r, err := tt.Do(c, c.At().FindFile, &pb.FindFileRequest{Group: tt.Group("g"), Name: name})
+			if err != nil || r.GetFile().GetUploader() != by {
+				t.Errorf("%s at tracker %d is %v, %v, want the one of %s", name, n, r.GetFile(), err, by)
+			}
+		}
 	}
 }
 
