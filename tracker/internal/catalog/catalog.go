@@ -106,7 +106,9 @@ func (c *Catalog) Merge(f Fact) (changed bool, err error) {
 	if !expired {
 		c.tree.insert(e)
 	}
-	c.schedule(f.Key, v)
+	if old.Key == "" || untilOf(valueOf(p.kind, old)) != untilOf(v) {
+		c.schedule(f.Key, v) // else it is scheduled: a session may be written again and again
+	}
 	c.index(p, v, f.Stamp, old)
 	return true, nil
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -28,12 +29,27 @@ func (s *Server) Renew(ctx context.Context, _ *connect.Request[pb.RenewRequest])
 	return connect.NewResponse(&pb.LoginResponse{Session: envelope, UserId: c.user.ID[:], Name: c.user.Name}), nil
 }
 
+// confirmEvery is the least time between two confirmations of a session. A client
+// renews twice a day; an envelope can be renewed without end.
+const confirmEvery = time.Hour
+
 // confirmSession writes the record of a session again, as it was: its stamp
-// tells the owner, also after a restart of all trackers, that it is in use.
+// tells the owner, also after a restart of all trackers, that it is in use. One
+// that was written within confirmEvery is left alone.
 func (s *Server) confirmSession(ctx context.Context, session *credential.Session) error {
-	_, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
+	now := s.cfg.Now()
+	due := func(cat *catalog.Catalog) (catalog.Session, bool) {
 		known, ok := cat.Session(session.User, session.ID)
-		if !ok || cat.Revoked(session.ID) {
+		return known, ok && !cat.Revoked(session.ID) && now.Sub(time.UnixMilli(known.Confirmed)) >= confirmEvery
+	}
+	ok := false
+	s.replica.View(func(cat *catalog.Catalog) { _, ok = due(cat) })
+	if !ok {
+		return nil
+	}
+	_, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
+		known, ok := due(cat)
+		if !ok {
 			return nil, nil
 		}
 		return catalog.NewSession(session.User, known), nil

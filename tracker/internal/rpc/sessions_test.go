@@ -2,11 +2,14 @@ package rpc_test
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
 )
 
@@ -112,19 +115,67 @@ func TestRevokedSessionEndsEverywhere(t *testing.T) {
 	}
 }
 
-// A renewal confirms the record of the session, and changes nothing else of it.
+// factCommits counts the commits that store facts.
+type factCommits struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (s *factCommits) Commit(b store.Batch) error {
+	if len(b.Put) > 0 {
+		s.n.Add(1)
+	}
+	return s.Store.Commit(b)
+}
+
+// A renewal confirms the record of the session once an hour, and changes nothing
+// else of it: whoever renews all the time writes no more than others.
 func TestRenewalConfirmsTheSession(t *testing.T) {
-	w := newWorld(t, options{})
+	commits := &factCommits{}
+	var ahead atomic.Int64
+	w := newWorld(t, options{
+		store: func(db store.Store) store.Store { commits.Store = db; return commits },
+		now:   func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
 	ada := w.user("ada")
 	before := sessions(ada)[0]
-	r, err := tt.Do(ada, ada.At().Renew, &pb.RenewRequest{})
-	if err != nil {
-		t.Fatal(err)
+	for _, test := range []struct {
+		ahead         time.Duration
+		renewals      int
+		commits, seen int64 // in addition; seen in ms at least
+	}{
+		{59 * time.Minute, 50, 0, 0},
+		{61 * time.Minute, 1, 1, 1},
+	} {
+		ahead.Store(int64(test.ahead))
+		n := commits.n.Load()
+		for range test.renewals {
+			r, err := tt.Do(ada, ada.At().Renew, &pb.RenewRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ada.Session = r.GetSession()
+		}
+		if n := commits.n.Load() - n; n != test.commits {
+			t.Errorf("%d renewals after %v have made %d commits, want %d", test.renewals, test.ahead, n, test.commits)
+		}
+		confirmed := w.confirmed(protocol.UserID(ada.User), before.GetSessionId())
+		if confirmed-before.GetSinceMs() < test.seen {
+			t.Errorf("after %v the session is confirmed at %d, begun at %d", test.ahead, confirmed, before.GetSinceMs())
+		}
 	}
-	ada.Session = r.GetSession()
 	after := sessions(ada)
 	if len(after) != 1 || !bytes.Equal(after[0].GetSessionId(), before.GetSessionId()) ||
 		after[0].GetSinceMs() != before.GetSinceMs() || after[0].GetDevice() != before.GetDevice() || after[0].GetLastSeenMs() < before.GetLastSeenMs() {
 		t.Errorf("the session was %v and is %v", before, after)
 	}
+}
+
+// confirmed is when the record of a session was written last, Unix milliseconds.
+func (w *world) confirmed(u protocol.UserID, id []byte) (ms int64) {
+	w.replica.View(func(c *catalog.Catalog) {
+		s, _ := c.Session(u, protocol.SessionID(id))
+		ms = s.Confirmed
+	})
+	return ms
 }
