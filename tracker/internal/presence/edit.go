@@ -247,8 +247,9 @@ func among(offers []Offer, files []FileRef) []Offer {
 }
 
 // replaceOffers returns a list in order: offers without those withdrawn, and
-// with the added ones, of which the last one of a file counts. It modifies none
-// of them, and costs what is added and withdrawn, but for a copy.
+// with the added ones, of which the last one of a file counts, as far as there is
+// room. It modifies none of them, and costs what is added and withdrawn, but for
+// a copy.
 func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
 	type step struct {
 		Offer
@@ -262,18 +263,29 @@ func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
 		steps = append(steps, step{o, false})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return a.compare(b.FileRef) })
-	out, rest := make([]Offer, 0, len(offers)+len(added)), offers
+	last, room := steps[:0], maxOffers-len(offers)
 	for i, s := range steps {
 		if i+1 < len(steps) && steps[i+1].FileRef == s.FileRef {
 			continue
 		}
+		if _, had := offerOf(offers, s.FileRef); had && s.ends {
+			room++ // also for what comes before it
+		}
+		last = append(last, s)
+	}
+	out, rest := make([]Offer, 0, len(offers)+len(added)), offers
+	for _, s := range last {
 		n, had := slices.BinarySearchFunc(rest, s.FileRef, func(o Offer, f FileRef) int { return o.compare(f) })
 		out, rest = append(out, rest[:n]...), rest[n:]
 		if had {
 			rest = rest[1:]
 		}
-		if !s.ends && (had || len(out)+len(rest) < maxOffers) {
+		switch {
+		case s.ends:
+		case had:
 			out = append(out, s.Offer)
+		case room > 0:
+			out, room = append(out, s.Offer), room-1
 		}
 	}
 	return append(out, rest...)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
 // Offers are replaced as one by one in a map, and the old list stays as it was.
@@ -50,6 +51,39 @@ func TestReplaceOffers(t *testing.T) {
 			t.Fatalf("among %v and %v: %v, %v", now, next, offers, gone)
 		}
 		now = next
+	}
+}
+
+// What is withdrawn makes room for what comes with it, whichever stands first, here
+// and at a tracker that is told of it in parts.
+func TestWithdrawnOffersMakeRoom(t *testing.T) {
+	const n = 2 * offersInPart
+	ref := func(i int) FileRef { return FileRef{File: protocol.FileID{byte(i >> 16), byte(i >> 8), byte(i)}} }
+	list := func(from, to int) (out []Offer) {
+		for i := range to - from {
+			out = append(out, Offer{FileRef: ref(from + i)})
+		}
+		return out
+	}
+	for _, from := range []int{0, n + maxOffers} { // before all that is offered, and behind it
+		a, b := New(Config{}), (*Table)(nil)
+		b = New(Config{OnDelta: func(d *pb.PresenceDelta) {
+			if !a.ApplyDelta("b", d) {
+				t.Error("a delta in order is not taken")
+			}
+		}})
+		a.Apply("b", b.Local())
+		b.Open(Lease{Peer: "p", Offers: list(n, n+maxOffers)})
+		leaves := []FileRef{ref(1)} // of what it does not offer
+		leaves = append(leaves, refs(list(n+100, n+100+n), nil)...)
+		leaves = append(leaves, ref(n+100), ref(from)) // one twice, one that comes
+		b.Announce("p", list(from, from+n+1), leaves, nil)
+		for who, tr := range map[string]*Table{"its tracker": b, "the other": a} {
+			offers := tr.latest("p").Offers
+			if len(offers) != maxOffers || len(among(offers, refs(list(from, from+n), nil))) != n {
+				t.Errorf("from %d: at %s %d offers, %d of %d new ones", from, who, len(offers), len(among(offers, refs(list(from, from+n), nil))), n)
+			}
+		}
 	}
 }
 

@@ -72,11 +72,10 @@ func (t *Table) parts(peer string, was *own, scope []FileRef) []*pb.Lease {
 	for first := true; first || len(offers)+len(withdrawn) > 0; first = false {
 		part := now.encode()
 		part.Partial = known || !first
-		var n int
-		n = min(len(offers), offersInPart)
-		part.Offers, offers = encodeOffers(offers[:n]), offers[n:]
-		n = min(len(withdrawn), offersInPart-n)
+		n := min(len(withdrawn), offersInPart) // first, since they make room
 		part.Withdrawn, withdrawn = encodeOffers(withdrawn[:n]), withdrawn[n:]
+		n = min(len(offers), offersInPart-n)
+		part.Offers, offers = encodeOffers(offers[:n]), offers[n:]
 		out = append(out, part)
 	}
 	return out
