@@ -29,11 +29,6 @@ import (
 
 var log = logging.Logger("p2pshare/node")
 
-// inFlight bounds the bytes of pieces under way of the whole process: those
-// asked for, but for two pieces that each download may ask for, and strictly
-// those that are in memory.
-const inFlight = 32 << 20
-
 // Node is one client. All methods are safe for concurrent use.
 type Node struct {
 	cfg      *config
@@ -107,7 +102,7 @@ func (n *Node) open() error {
 	}
 	n.undo = append(n.undo, n.trackers.Close)
 	n.gate = gate.New(n.trackers.Trusted, n.cfg.grace)
-	n.buffers = piece.NewBuffers(inFlight)
+	n.buffers = piece.NewBuffers(n.cfg.memory)
 	n.swarms = n.cfg.shared()
 	n.incoming = limit(n.cfg.downloadLimit)
 	n.server = piece.NewServer(piece.ServerConfig{

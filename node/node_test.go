@@ -139,6 +139,10 @@ func TestBadRequests(t *testing.T) {
 			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithDownloadLimit(-1))
 			return err
 		}, protocol.CodeConfig},
+		{"too little memory", func() error {
+			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithMemory(node.MinMemory-1))
+			return err
+		}, protocol.CodeConfig},
 		{"bad address", func() error {
 			_, err := node.New(node.WithDataDir(t.TempDir()), node.WithTrackerEntries(w.entries...), node.WithListen("here"))
 			return err
@@ -150,6 +154,29 @@ func TestBadRequests(t *testing.T) {
 				t.Errorf("got %q (%v), want %q", got, test.do(), test.want)
 			}
 		})
+	}
+}
+
+// TestLittleMemory: with room for two pieces in all, two downloads at once from two
+// members come to their ends, though each piece waits for one before it.
+func TestLittleMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, eve, bob := w.user("ada"), w.user("eve"), w.user("bob", node.WithMemory(node.MinMemory))
+	w.group("g", ada, eve, bob)
+	paths := []string{w.file("one.bin", 5_000_000), w.file("two.bin", 6_000_000)}
+	var running []*node.Download
+	for i, name := range []string{"one.bin", "two.bin"} {
+		for _, seeder := range []*client{ada, eve} {
+			_, _, err := seeder.Share(t.Context(), "g", paths[i], nil)
+			w.ok(err)
+		}
+		d, err := bob.Download(t.Context(), "g", name, "")
+		w.ok(err)
+		running = append(running, d)
+	}
+	for i, d := range running {
+		w.same(bob.finish(d), paths[i])
 	}
 }
 

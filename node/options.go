@@ -22,6 +22,15 @@ const minWorkers = 4
 // members take less for a broken connection.
 const MinLimit = piece.MinLimit
 
+const (
+	// MinMemory is the lowest bound that WithMemory takes, in bytes: two pieces of
+	// the default length, which every download may have under way.
+	MinMemory = 2 * protocol.PieceLength
+	// defaultMemory lets one peer on a fast and far connection be asked for enough,
+	// and holds two of the longest pieces.
+	defaultMemory = 32 << 20
+)
+
 // budgetSpan is well below protocol.PieceSilence.
 const budgetSpan = 4 * time.Second
 
@@ -37,6 +46,7 @@ type config struct {
 	listen    string
 	downloads string
 	workers   int
+	memory    int64 // of pieces under way, in bytes
 	host      host.Host
 	now       func() time.Time
 	grace     time.Duration // of tickets, while no tracker is reachable
@@ -75,6 +85,13 @@ func WithDownloadDir(dir string) Option { return func(c *config) { c.downloads =
 // the number of CPUs, at least 4.
 func WithWorkers(n int) Option { return func(c *config) { c.workers = n } }
 
+// WithMemory bounds the pieces under way of all downloads together, in bytes, at
+// least MinMemory; default 32 MiB. It is what memory depends on, whatever the size
+// of the files: so many bytes of pieces are in memory at most, or one piece where
+// that is longer, and so many are asked for, or two pieces of each download. Less
+// is slower where members are fast and far away.
+func WithMemory(bytes int64) Option { return func(c *config) { c.memory = bytes } }
+
 // WithUploadLimit bounds what this client sends of files, over all transfers, in
 // bytes per second: at least 64 KiB, or 0 for no bound. Bursts are 64 KiB at most.
 func WithUploadLimit(bytesPerSecond int64) Option {
@@ -104,7 +121,7 @@ func WithLog(f func(Event)) Option { return func(c *config) { c.log = f } }
 // newConfig applies the options and checks the outcome. Errors: E_CONFIG, and
 // E_NOT_FOUND for a TRACKER_INFO that does not exist.
 func newConfig(opts []Option) (*config, error) {
-	c := &config{listen: "0.0.0.0:0", downloads: ".", workers: max(minWorkers, 2*runtime.NumCPU()), now: time.Now, grace: protocol.TicketGrace}
+	c := &config{listen: "0.0.0.0:0", downloads: ".", workers: max(minWorkers, 2*runtime.NumCPU()), memory: defaultMemory, now: time.Now, grace: protocol.TicketGrace}
 	for _, o := range opts {
 		o(c)
 	}
@@ -113,6 +130,8 @@ func newConfig(opts []Option) (*config, error) {
 		return nil, protocol.Errorf(protocol.CodeConfig, "WithDataDir: the data folder is missing")
 	case c.workers < 1:
 		return nil, protocol.Errorf(protocol.CodeConfig, "WithWorkers: %d is not a number of workers, at least 1 is needed", c.workers)
+	case c.memory < MinMemory:
+		return nil, protocol.Errorf(protocol.CodeConfig, "WithMemory: %d bytes are too few, at least %d are needed", c.memory, MinMemory)
 	case c.uploadLimit != 0 && c.uploadLimit < piece.MinLimit:
 		return nil, tooLow("WithUploadLimit", c.uploadLimit)
 	case c.downloadLimit != 0 && c.downloadLimit < piece.MinLimit:
@@ -134,14 +153,14 @@ func tooLow(option string, bytesPerSecond int64) error {
 	return protocol.Errorf(protocol.CodeConfig, "%s: %d bytes per second is too low a limit: members take less than %d for a broken connection", option, bytesPerSecond, piece.MinLimit)
 }
 
-// budget is how many bytes of pieces may be under way. Under a limit it is what
+// budget is how many bytes of pieces may be asked for. Under a limit it is what
 // arrives within budgetSpan: more would only be held back at its senders, who
 // take a piece that does not move for a sign of a broken connection.
 func (c *config) budget() int64 {
 	if c.downloadLimit == 0 {
-		return inFlight
+		return c.memory
 	}
-	return min(inFlight, int64(budgetSpan.Seconds())*c.downloadLimit)
+	return min(c.memory, int64(budgetSpan.Seconds())*c.downloadLimit)
 }
 
 // shared is what the downloads of the node share. Each may have two pieces under
