@@ -13,7 +13,7 @@ import (
 // The forms of names. User names are ASCII because look-alike letters of other
 // scripts pass every Unicode profile that keeps such letters at all.
 var (
-	userForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
+	userForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 	groupForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,46}[A-Za-z0-9])?$`)
 	suffixForm = regexp.MustCompile(`^(.+)~([0-9a-f]{4,32})$`)
 	deviceForm = regexp.MustCompile(`(?i)^(con|prn|aux|nul|clock\$|(com|lpt)[0-9¹²³])$`)
@@ -22,11 +22,11 @@ var (
 // CanonicalUser checks a user name and returns the form under which it is
 // unique: the name in lower case. Errors: E_NAME.
 func CanonicalUser(name string) (string, error) {
-	c := strings.ToLower(name)
-	if !userForm.MatchString(c) {
+	// Looked at before it is lowered: İ and the Kelvin sign become ASCII by that.
+	if !userForm.MatchString(name) {
 		return "", Errorf(CodeName, "the user name %s is not allowed: 1 to 32 of a-z, 0-9, dot, underscore and hyphen, beginning with a letter or digit", Quote(name))
 	}
-	return c, nil
+	return strings.ToLower(name), nil
 }
 
 // CanonicalGroup checks a group name and returns the form under which it is

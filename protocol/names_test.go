@@ -22,7 +22,9 @@ func TestUserNames(t *testing.T) {
 		{strings.Repeat("x", 33), ""},
 		{".ada", ""},
 		{"ada lovelace", ""},
-		{"аda", ""}, // Cyrillic
+		{"аda", ""},      // Cyrillic
+		{"\u212A", ""},   // the Kelvin sign, which is k in lower case
+		{"\u0130da", ""}, // i with a dot
 		{"ada\n", ""},
 		{"bob~3f9a", ""},
 		{"../ada", ""},
