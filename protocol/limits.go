@@ -44,6 +44,11 @@ const (
 	MaxCredential = 1 << 10
 )
 
+// MaxStrangeStreams is how many streams of one address may be open at one process
+// before anything was said on them that only a user can say: one for each of a
+// class that logs in, and at 256 KiB, which a stream may send unread, 32 MiB.
+const MaxStrangeStreams = 128
+
 // Limits per user and group. More is E_LIMIT.
 const (
 	MaxSessionsPerUser  = 8

@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -16,54 +15,26 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/netns"
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
 )
 
-// lan is hosts in network namespaces of their own, joined by a bridge in another
-// one: nothing of the machine's own network is touched or heard.
+// lan is hosts in network namespaces, and what runs there.
 type lan struct {
-	t      *testing.T
-	bin    string
-	dir    string
-	prefix string
-	addrs  map[string]string
-	procs  map[string]*world.Proc
+	*netns.LAN
+	t     *testing.T
+	bin   string
+	dir   string
+	procs map[string]*world.Proc
 }
 
-// newLAN makes the hosts, numbered from 10.78.0.1 on. Where the system does not
-// let it, the test is skipped with the reason.
 func newLAN(t *testing.T, hosts ...string) *lan {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("making network namespaces needs root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("ip is missing: install iproute2")
-	}
 	bin, err := exec.LookPath("p2pshare")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lan{
-		t: t, bin: bin, dir: t.TempDir(), prefix: fmt.Sprintf("p2pd%x-%s-", os.Getpid(), strings.ToLower(rand.Text()[:4])),
-		addrs: map[string]string{}, procs: map[string]*world.Proc{},
-	}
-	if out, err := exec.Command("ip", "netns", "add", l.ns("lan")).CombinedOutput(); err != nil {
-		t.Skipf("this system does not let us make network namespaces: %v: %s", err, out)
-	}
-	t.Cleanup(func() { l.ip("netns", "del", l.ns("lan")) })
-	l.ip("-n", l.ns("lan"), "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
-	l.ip("-n", l.ns("lan"), "link", "set", "bridge", "up")
-	for i, h := range hosts {
-		l.addrs[h] = fmt.Sprintf("10.78.0.%d", i+1)
-		l.ip("netns", "add", l.ns(h))
-		t.Cleanup(func() { l.ip("netns", "del", l.ns(h)) })
-		l.ip("link", "add", "eth0", "netns", l.ns(h), "type", "veth", "peer", "name", "to-"+h, "netns", l.ns("lan"))
-		l.ip("-n", l.ns(h), "addr", "add", l.addrs[h]+"/24", "dev", "eth0")
-		l.ip("-n", l.ns(h), "link", "set", "lo", "up")
-		l.ip("-n", l.ns(h), "link", "set", "eth0", "up")
-		l.ip("-n", l.ns("lan"), "link", "set", "to-"+h, "master", "bridge", "up")
-	}
+	l := &lan{LAN: netns.New(t, hosts...), t: t, bin: bin, dir: t.TempDir(), procs: map[string]*world.Proc{}}
 	t.Cleanup(func() { // before the hosts go
 		for _, p := range l.procs {
 			p.Kill()
@@ -72,20 +43,11 @@ func newLAN(t *testing.T, hosts ...string) *lan {
 	return l
 }
 
-func (l *lan) ns(host string) string { return l.prefix + host }
-
-func (l *lan) ip(args ...string) {
-	l.t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		l.t.Errorf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-}
-
 // on is a command on a host.
 func (l *lan) on(host string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
 	l.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", l.ns(host), l.bin}, args...)...)
+	cmd := l.Host(host).Command(ctx, l.bin, args...)
 	cmd.Dir = l.dir
 	return cmd
 }
@@ -109,7 +71,7 @@ func (l *lan) run(host string, args ...string) (status int, stdout, stderr strin
 // key makes a tracker's key in a folder, and returns its line of the list and its id.
 func (l *lan) key(host, folder string) (line, id string) {
 	l.t.Helper()
-	status, out, errs := l.run(host, "tracker", "id", "--data", folder, l.addrs[host]+":5000")
+	status, out, errs := l.run(host, "tracker", "id", "--data", folder, l.Host(host).Addr+":5000")
 	if status != 0 {
 		l.t.Fatalf("tracker id: %s", errs)
 	}
@@ -202,7 +164,7 @@ func TestDiscover(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: filepath.Join("testdata", "lan"),
 			Setup: func(env *testscript.Env) error {
-				env.Setenv("HOST", l.ns("ada"))
+				env.Setenv("HOST", l.Host("ada").Namespace())
 				env.Setenv("ALPHA", alpha)
 				env.Setenv("BETA", beta)
 				return nil
@@ -242,7 +204,7 @@ func TestDiscoverNothing(t *testing.T) {
 	if status != 20 || !strings.Contains(stderr, "no tracker announces itself") || !strings.HasSuffix(stderr, "(E_NO_TRACKER)\n") {
 		t.Errorf("with a silent tracker: status %d, %q", status, stderr)
 	}
-	l.ip("-n", l.ns("ada"), "link", "del", "eth0")
+	l.IP("-n", l.Host("ada").Namespace(), "link", "del", "eth0")
 	status, _, stderr = l.run("ada", "client", "--data", "d", "--discover", "-c", "trackers")
 	if status != 20 || !strings.Contains(stderr, "no network interface here is up and can multicast") {
 		t.Errorf("without a network: status %d, %q", status, stderr)

@@ -13,7 +13,7 @@ type Stream = stream
 func NewBareServer(cfg ServerConfig) *Server { return newServer(cfg) }
 
 // Serve runs one stream to its end.
-func (s *Server) Serve(st Stream, remote peer.ID) { s.serve(st, remote) }
+func (s *Server) Serve(st Stream, remote peer.ID) { s.serve(st, remote, func() {}) }
 
 // Start runs the leecher's end on a stream.
 func Start(st Stream, cfg OpenConfig) *Conn { return start(st, cfg) }

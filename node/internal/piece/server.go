@@ -9,12 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/wire"
 )
@@ -35,7 +36,7 @@ type Content interface {
 
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
-	Host host.Host
+	Host libp2phost.Host
 	// Admit decides about a stream before anything is said about the file:
 	// checks the ticket, finds the content. Every refusal looks the same to the
 	// other side except E_SESSION: an expired but otherwise genuine ticket. It
@@ -59,8 +60,9 @@ type Server struct {
 	turns *turns
 	width *width // known to watch alone
 	// chunks holds *[headerRoom+chunk]byte, one for each piece being sent.
-	chunks sync.Pool
-	sent   atomic.Int64
+	chunks    sync.Pool
+	sent      atomic.Int64
+	strangers *host.Strangers
 	// revision counts calls of CloseWhere, so that a grant made while one was
 	// under way is asked for again.
 	revision atomic.Uint64
@@ -93,6 +95,8 @@ func newServer(cfg ServerConfig) *Server {
 		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
 		uploads: map[*upload]struct{}{},
 		perPeer: map[peer.ID]int{},
+
+		strangers: host.NewStrangers(),
 	}
 	s.turns.resize(s.width.slots)
 	s.life, s.end = context.WithCancel(context.Background())
@@ -104,7 +108,13 @@ func newServer(cfg ServerConfig) *Server {
 func NewServer(cfg ServerConfig) *Server {
 	s := newServer(cfg)
 	cfg.Host.SetStreamHandler(protocol.PieceProtocol, func(st network.Stream) {
-		s.serve(st, st.Conn().RemotePeer())
+		leave, ok := s.strangers.Enter(st.Conn().RemoteMultiaddr())
+		if !ok {
+			_ = st.Reset()
+			return
+		}
+		defer leave()
+		s.serve(st, st.Conn().RemotePeer(), leave)
 	})
 	return s
 }
@@ -174,9 +184,10 @@ func (s *Server) all() []*upload {
 	return all
 }
 
-// serve runs one stream to its end, in the goroutine that libp2p made for it.
-func (s *Server) serve(st stream, remote peer.ID) {
-	u, err := s.enter(st, remote)
+// serve runs one stream to its end, in the goroutine that libp2p made for it, and
+// calls known when it was let in.
+func (s *Server) serve(st stream, remote peer.ID, known func()) {
+	u, err := s.enter(st, remote, known)
 	switch {
 	case errors.Is(err, errTooMany):
 		defer s.running.Done()
@@ -199,7 +210,7 @@ var (
 )
 
 // enter counts the stream. After errTooMany running counts it all the same.
-func (s *Server) enter(st stream, remote peer.ID) (*upload, error) {
+func (s *Server) enter(st stream, remote peer.ID, known func()) (*upload, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -211,7 +222,7 @@ func (s *Server) enter(st stream, remote peer.ID) (*upload, error) {
 	}
 	s.perPeer[remote]++
 	s.opened++
-	u := newUpload(s, st, remote, s.opened)
+	u := newUpload(s, st, remote, known, s.opened)
 	s.uploads[u] = struct{}{}
 	return u, nil
 }

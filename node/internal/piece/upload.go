@@ -32,7 +32,8 @@ type upload struct {
 	server *Server
 	stream stream
 	remote peer.ID
-	pace   pace // of what is written
+	known  func() // called when it is let in
+	pace   pace   // of what is written
 
 	tag string // protects the connection
 
@@ -56,9 +57,9 @@ type upload struct {
 	checking bool   // an expired grant is being looked at
 }
 
-func newUpload(s *Server, st stream, remote peer.ID, number uint64) *upload {
+func newUpload(s *Server, st stream, remote peer.ID, known func(), number uint64) *upload {
 	return &upload{
-		server: s, stream: st, remote: remote, tag: fmt.Sprintf("p2pshare/piece/%d", number),
+		server: s, stream: st, remote: remote, known: known, tag: fmt.Sprintf("p2pshare/piece/%d", number),
 		pace:     pace{limits: s.cfg.timing},
 		renewals: rate.NewLimiter(renewalsPerSecond, renewalBurst),
 		wakeup:   make(chan struct{}, 1),
@@ -96,6 +97,7 @@ func (u *upload) run() error {
 	if err != nil {
 		return u.refuse(err)
 	}
+	u.known()
 	u.content, u.manifest = content, content.Manifest()
 	u.news = newNews(len(u.manifest.Pieces), u.wake)
 	defer content.Subscribe(u.news.add)()

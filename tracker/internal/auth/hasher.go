@@ -20,7 +20,8 @@ type HasherOptions struct {
 	// Concurrent hashes; default one a CPU, at most 4 (about 80 MB).
 	Concurrent int
 	// Queue is how many may wait for a turn; default 256: a class
-	// that registers at once waits a few seconds instead of being refused.
+	// that registers at once waits a few seconds instead of being refused. When it
+	// is full, the place with the most waiting gives way.
 	Queue int
 	// Wait is how long one waits for a turn; default 5 s.
 	Wait time.Duration
@@ -30,8 +31,7 @@ type HasherOptions struct {
 
 // Hasher makes and checks password hashes. It is safe for concurrent use.
 type Hasher struct {
-	slots  chan struct{}
-	queue  chan struct{}
+	turns  *turns
 	wait   time.Duration
 	params Params
 	// dummy is checked in place of the record of a user who does not exist, so
@@ -54,8 +54,8 @@ func NewHasher(o HasherOptions) *Hasher {
 		o.Params = defaultParams()
 	}
 	h := &Hasher{
-		slots: make(chan struct{}, o.Concurrent), queue: make(chan struct{}, o.Queue+o.Concurrent),
-		wait: o.Wait, params: o.Params,
+		turns: newTurns(o.Concurrent, o.Queue),
+		wait:  o.Wait, params: o.Params,
 	}
 	// No password hashes to random bytes but by an accident of 2^-256.
 	h.dummy = record{params: o.Params, salt: random(saltBytes), hash: random(hashBytes)}
@@ -74,24 +74,25 @@ func Password(text string) ([]byte, error) {
 	return b, nil
 }
 
-// Hash returns the PHC string of a password, and wipes the password. Errors:
-// E_BUSY with RetryAfter, or that of ctx.
-func (h *Hasher) Hash(ctx context.Context, password []byte) (string, error) {
+// Hash returns the PHC string of a password, and wipes the password. place is
+// where it comes from: places wait for their turns in rotation. Errors: E_BUSY
+// with RetryAfter, or that of ctx.
+func (h *Hasher) Hash(ctx context.Context, place string, password []byte) (string, error) {
 	defer clear(password)
-	if err := h.acquire(ctx); err != nil {
+	if err := h.acquire(ctx, place); err != nil {
 		return "", err
 	}
-	defer h.release()
+	defer h.turns.done()
 	r := record{params: h.params, salt: random(saltBytes)}
 	r.hash = r.derive(password, hashBytes)
 	return r.String(), nil
 }
 
 // Check reports whether the password is the one of the stored PHC string, and
-// wipes the password. With an empty string, for a user who does not exist, it
+// wipes the password; place is as for Hash. With an empty string, for a user who does not exist, it
 // takes as long and says no. Errors: E_BUSY with RetryAfter, that of ctx, or a
 // record that cannot be used.
-func (h *Hasher) Check(ctx context.Context, phc string, password []byte) (bool, error) {
+func (h *Hasher) Check(ctx context.Context, place, phc string, password []byte) (bool, error) {
 	defer clear(password)
 	r := h.dummy
 	if phc != "" {
@@ -100,10 +101,10 @@ func (h *Hasher) Check(ctx context.Context, phc string, password []byte) (bool, 
 			return false, fmt.Errorf("check password: %w", err)
 		}
 	}
-	if err := h.acquire(ctx); err != nil {
+	if err := h.acquire(ctx, place); err != nil {
 		return false, err
 	}
-	defer h.release()
+	defer h.turns.done()
 	same := subtle.ConstantTimeCompare(r.derive(password, len(r.hash)), r.hash) == 1
 	return same && phc != "", nil
 }
@@ -121,34 +122,23 @@ func (r record) derive(password []byte, n int) []byte {
 }
 
 // acquire takes a place in the queue, or is refused at once, and then waits for a turn.
-func (h *Hasher) acquire(ctx context.Context) error {
-	select {
-	case h.queue <- struct{}{}:
-	default:
-		return busy(2 * time.Second)
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	default:
-	}
+func (h *Hasher) acquire(ctx context.Context, place string) error {
+	own := h.turns.join(place)
 	timer := time.NewTimer(h.wait)
 	defer timer.Stop()
 	select {
-	case h.slots <- struct{}{}:
+	case came := <-own:
+		if !came {
+			return busy(2 * time.Second)
+		}
 		return nil
 	case <-timer.C:
-		<-h.queue
+		h.turns.leave(place, own)
 		return busy(h.wait)
 	case <-ctx.Done():
-		<-h.queue
+		h.turns.leave(place, own)
 		return ctx.Err()
 	}
-}
-
-func (h *Hasher) release() {
-	<-h.slots
-	<-h.queue
 }
 
 func busy(retry time.Duration) error {

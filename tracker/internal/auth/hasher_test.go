@@ -18,7 +18,7 @@ func cheap() auth.Params { return auth.Params{Memory: 64, Time: 1, Threads: 1} }
 
 func TestHashAndCheck(t *testing.T) {
 	h := auth.NewHasher(auth.HasherOptions{Params: cheap()})
-	phc, err := h.Hash(t.Context(), []byte("correct horse"))
+	phc, err := h.Hash(t.Context(), "", []byte("correct horse"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestHashAndCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := h.Check(t.Context(), tt.phc, []byte(tt.password))
+			got, err := h.Check(t.Context(), "", tt.phc, []byte(tt.password))
 			if err != nil || got != tt.want {
 				t.Errorf("Check = %v, %v, want %v", got, err, tt.want)
 			}
@@ -43,11 +43,11 @@ func TestHashAndCheck(t *testing.T) {
 
 func TestHashDefaultsAndSalt(t *testing.T) {
 	h := auth.NewHasher(auth.HasherOptions{})
-	a, err := h.Hash(t.Context(), []byte("a password"))
+	a, err := h.Hash(t.Context(), "", []byte("a password"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := h.Hash(t.Context(), []byte("a password"))
+	b, err := h.Hash(t.Context(), "", []byte("a password"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestHashDefaultsAndSalt(t *testing.T) {
 func TestPasswordIsWiped(t *testing.T) {
 	h := auth.NewHasher(auth.HasherOptions{Params: cheap()})
 	password := []byte("correct horse")
-	if _, err := h.Hash(t.Context(), password); err != nil {
+	if _, err := h.Hash(t.Context(), "", password); err != nil {
 		t.Fatal(err)
 	}
 	if string(password) != strings.Repeat("\x00", len(password)) {
@@ -73,7 +73,7 @@ func TestPasswordIsWiped(t *testing.T) {
 func TestForgedRecordIsRefused(t *testing.T) {
 	h := auth.NewHasher(auth.HasherOptions{Params: cheap()})
 	forged := "$argon2id$v=19$m=4194304,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	if ok, err := h.Check(t.Context(), forged, []byte("x")); ok || err == nil {
+	if ok, err := h.Check(t.Context(), "", forged, []byte("x")); ok || err == nil {
 		t.Errorf("Check of a record of 4 GiB = %v, %v, want an error", ok, err)
 	}
 }
@@ -108,12 +108,12 @@ func TestHasherIsBounded(t *testing.T) {
 		start := time.Now()
 		queued := make(chan result, 1)
 		go func() {
-			_, err := h.Hash(t.Context(), []byte("queued"))
+			_, err := h.Hash(t.Context(), "", []byte("queued"))
 			queued <- result{err, time.Since(start)}
 		}()
 		synctest.Wait()
 
-		_, err := h.Hash(t.Context(), []byte("too many"))
+		_, err := h.Hash(t.Context(), "", []byte("too many"))
 		var e *protocol.Error
 		if !errors.As(err, &e) || e.Code != protocol.CodeBusy || e.RetryAfter <= 0 {
 			t.Errorf("with a full queue: %v, want E_BUSY with a time", err)
@@ -128,11 +128,11 @@ func TestHasherIsBounded(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := h.Hash(ctx, []byte("gone")); !errors.Is(err, context.Canceled) {
+		if _, err := h.Hash(ctx, "", []byte("gone")); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled one: %v", err)
 		}
 		release()
-		if _, err := h.Hash(t.Context(), []byte("free again")); err != nil {
+		if _, err := h.Hash(t.Context(), "", []byte("free again")); err != nil {
 			t.Errorf("after release: %v", err)
 		}
 	})
@@ -150,7 +150,7 @@ func TestRandomPassword(t *testing.T) {
 
 func TestOutdated(t *testing.T) {
 	made := func(p auth.Params) string {
-		phc, err := auth.NewHasher(auth.HasherOptions{Params: p}).Hash(t.Context(), []byte("correct horse"))
+		phc, err := auth.NewHasher(auth.HasherOptions{Params: p}).Hash(t.Context(), "", []byte("correct horse"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestHasherBoundsMemory(t *testing.T) {
 	const logins = 100
 	for range logins {
 		go func() {
-			_, err := h.Hash(t.Context(), []byte("correct horse"))
+			_, err := h.Hash(t.Context(), "", []byte("correct horse"))
 			errs <- err
 		}()
 	}

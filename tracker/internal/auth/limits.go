@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 	"golang.org/x/time/rate"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -173,23 +171,4 @@ func tooMany(wait time.Duration) error {
 		Code: protocol.CodeRate, RetryAfter: wait,
 		Msg: "too many attempts; try again in " + wait.String(),
 	}
-}
-
-// AddressKey returns what stands for the place that a client comes from: the
-// IPv4 address, or the first 56 bits of the IPv6 address, which is what one
-// household gets. Peer IDs are free to make and are never the only key.
-func AddressKey(addr ma.Multiaddr) string {
-	if addr == nil {
-		return "unknown"
-	}
-	ip, err := manet.ToIP(addr)
-	if err != nil {
-		return "unknown"
-	}
-	if v4 := ip.To4(); v4 != nil {
-		return v4.String()
-	}
-	prefix := slices.Clone(ip[:16])
-	clear(prefix[7:])
-	return prefix.String() + "/56"
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	ma "github.com/multiformats/go-multiaddr"
 	"pgregory.net/rapid"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -139,28 +138,6 @@ func TestLimitsNeverExceedRate(t *testing.T) {
 			t.Fatalf("%d passed, at most %.2f may", passed, most)
 		}
 	})
-}
-
-func TestAddressKey(t *testing.T) {
-	tests := []struct{ name, addr, want string }{
-		{"IPv4", "/ip4/192.0.2.7/tcp/1", "192.0.2.7"},
-		{"IPv4 over QUIC", "/ip4/192.0.2.7/udp/1/quic-v1", "192.0.2.7"},
-		{"IPv6", "/ip6/2001:db8:1:2ff:3::4/tcp/1", "2001:db8:1:200::/56"},
-		{"IPv6, other end of the prefix", "/ip6/2001:db8:1:200::/tcp/1", "2001:db8:1:200::/56"},
-		{"IPv4 in IPv6", "/ip6/::ffff:192.0.2.7/tcp/1", "192.0.2.7"},
-		{"name", "/dns4/example.org/tcp/1", "unknown"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			a, err := ma.NewMultiaddr(tt.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := auth.AddressKey(a); got != tt.want {
-				t.Errorf("AddressKey(%s) = %q, want %q", tt.addr, got, tt.want)
-			}
-		})
-	}
 }
 
 // What was given back can be used again, and no more than that.

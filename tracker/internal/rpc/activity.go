@@ -55,7 +55,7 @@ func (l *activityLog) admit(c *call, a *Activity) bool {
 	if a.Result == "ok" {
 		return true // an account was made or a password was right, at their own limits
 	}
-	if l.limits.Allow(auth.LimitLogLines, auth.AddressKey(c.remote.addr)) != nil {
+	if l.limits.Allow(auth.LimitLogLines, c.remote.place()) != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.dropped++

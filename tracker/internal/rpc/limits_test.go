@@ -169,6 +169,7 @@ func limitCases() map[string]limitCase {
 		"KeepAlive": {elsewhere: "TestCloseEndsStreams and all others that attach"}, "PushSilence": {elsewhere: "node/internal/trackers"},
 		"OpenTimeout": pieces, "PieceSilence": pieces, "PieceMinRate": pieces, "PieceRateWindow": pieces, "WaitTurn": pieces,
 		"ReserveLife": {elsewhere: "replica: TestReservations"}, "ConfirmTimeout": {elsewhere: "replica: TestLateTracker"},
+		"MaxStrangeStreams":      {elsewhere: "protocol/host: TestStrangers; cmd/p2pshare/internal/rogue: TestFloods"},
 		"MaxPieceStreamsPerPeer": pieces, "MaxRequestsQueued": pieces, "MaxUploadSlots": pieces,
 	}
 }

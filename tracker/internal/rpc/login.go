@@ -20,7 +20,7 @@ import (
 func (s *Server) Login(ctx context.Context, req *connect.Request[pb.LoginRequest]) (*connect.Response[pb.LoginResponse], error) {
 	c := callOf(ctx)
 	c.note.User = printable(req.Msg.GetName())
-	address := auth.AddressKey(c.remote.addr)
+	address := c.remote.place()
 	if err := s.cfg.Limits.Allow(auth.LimitLogins, address); err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Server) checkPassword(ctx context.Context, account string, id protocol.
 	if err != nil || protocol.CheckPassword(text, 1) != nil {
 		phc, password = "", nil
 	}
-	right, err := s.cfg.Hasher.Check(ctx, phc, password)
+	right, err := s.cfg.Hasher.Check(ctx, callOf(ctx).remote.place(), phc, password)
 	if err != nil {
 		return catalog.Verifier{}, err
 	}
@@ -167,7 +167,7 @@ func (s *Server) freshHash(ctx context.Context, v catalog.Verifier, text string)
 	if err != nil {
 		return ""
 	}
-	phc, err := s.cfg.Hasher.Hash(ctx, password)
+	phc, err := s.cfg.Hasher.Hash(ctx, callOf(ctx).remote.place(), password)
 	if err != nil {
 		log.Infow("a hash of before stays until the next login", "err", err)
 	}

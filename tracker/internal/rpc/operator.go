@@ -15,7 +15,7 @@ func (s *Server) ResetPassword(ctx context.Context, name string) (string, error)
 	for len(password) < s.cfg.MinPassword {
 		password += auth.RandomPassword()
 	}
-	phc, err := s.cfg.Hasher.Hash(ctx, []byte(password))
+	phc, err := s.cfg.Hasher.Hash(ctx, "operator", []byte(password))
 	if err != nil {
 		return "", err
 	}

@@ -174,7 +174,7 @@ func TestOldHashIsMadeAgain(t *testing.T) {
 	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond})
 	ada := ws[0].user("ada")
 	id := protocol.UserID(ada.User)
-	old, err := auth.NewHasher(auth.HasherOptions{Params: auth.Params{Memory: 8, Time: 1, Threads: 1}}).Hash(t.Context(), []byte(tt.Password))
+	old, err := auth.NewHasher(auth.HasherOptions{Params: auth.Params{Memory: 8, Time: 1, Threads: 1}}).Hash(t.Context(), "", []byte(tt.Password))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (s *Server) Register(ctx context.Context, req *connect.Request[pb.RegisterR
 		return nil, err
 	}
 	// Whether a name is taken must be told here; asking is limited like making.
-	address := auth.AddressKey(c.remote.addr)
+	address := c.remote.place()
 	if err := s.cfg.Limits.Allow(auth.LimitRegistrations, address); err != nil {
 		return nil, err
 	}
@@ -51,6 +51,7 @@ func (s *Server) Register(ctx context.Context, req *connect.Request[pb.RegisterR
 }
 
 func (s *Server) register(ctx context.Context, id protocol.UserID, canonical string, password []byte) (*pb.Stored, error) {
+	place := callOf(ctx).remote.place()
 	var verifier catalog.Verifier
 	err := s.view(func(cat *catalog.Catalog) error {
 		if _, ok := cat.User(id); ok {
@@ -64,13 +65,13 @@ func (s *Server) register(ctx context.Context, id protocol.UserID, canonical str
 	}
 	if verifier.PHC != "" {
 		// The request was done before. It is the same one only with the same password.
-		if same, err := s.cfg.Hasher.Check(ctx, verifier.PHC, password); err != nil || !same {
+		if same, err := s.cfg.Hasher.Check(ctx, place, verifier.PHC, password); err != nil || !same {
 			return nil, orElse(err, nameTaken(canonical))
 		}
 		stored, _, err := s.propose(ctx, func(*catalog.Catalog) ([]catalog.Draft, error) { return nil, nil })
 		return stored, err
 	}
-	phc, err := s.cfg.Hasher.Hash(ctx, password)
+	phc, err := s.cfg.Hasher.Hash(ctx, place, password)
 	if err != nil {
 		return nil, err
 	}

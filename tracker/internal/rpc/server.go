@@ -17,12 +17,13 @@ import (
 
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/host"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/auth"
 	"github.com/p2pshare/p2pshare/tracker/internal/presence"
@@ -33,7 +34,7 @@ var log = logging.Logger("p2pshare/rpc")
 
 // Config is what a Server needs. All fields but Log and Now are required.
 type Config struct {
-	Host host.Host
+	Host libp2phost.Host
 	Key  crypto.PrivKey
 	// Roster is all trackers of the list, this one included, until SetRoster.
 	// Their signatures count on sessions.
@@ -123,7 +124,7 @@ func (s *Server) Serve(r *replica.Replica) error {
 	}
 	s.loops.Go(func() { s.hub.run() })
 	s.loops.Go(func() {
-		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, context.Canceled) {
+		if err := s.http.Serve(doorman{listener, host.NewStrangers()}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, context.Canceled) {
 			log.Errorw("serve clients", "err", err)
 		}
 	})

@@ -136,7 +136,7 @@ func (s *Server) ChangePassword(ctx context.Context, req *connect.Request[pb.Cha
 	if _, err := s.checkPassword(ctx, id.String(), id, req.Msg.GetOldPassword()); err != nil {
 		return nil, err
 	}
-	phc, err := s.cfg.Hasher.Hash(ctx, password)
+	phc, err := s.cfg.Hasher.Hash(ctx, c.remote.place(), password)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
@@ -16,6 +17,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
@@ -31,6 +33,8 @@ type remote struct {
 	id   peer.ID
 	text string       // of id, as it is in facts and leases
 	addr ma.Multiaddr // nil if unknown
+	// known tells that it has shown a session.
+	known func()
 }
 
 type (
@@ -39,14 +43,54 @@ type (
 	requestKey    struct{}
 )
 
-// remoteOf reads the peer from the libp2p stream below a connection.
-func remoteOf(c net.Conn) remote {
-	s, ok := c.(interface{ Conn() network.Conn })
-	if !ok {
-		return remote{}
+// place stands for where it is, as limits count it.
+func (r remote) place() string { return host.AddressKey(r.addr) }
+
+// doorman accepts the streams of clients, and resets those of an address that has
+// too many on which no session was shown.
+type doorman struct {
+	net.Listener
+	strangers *host.Strangers
+}
+
+// guest is one stream until its end.
+type guest struct {
+	net.Conn
+	remote remote
+}
+
+func (d doorman) Accept() (net.Conn, error) {
+	for {
+		c, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		s, ok := c.(network.Stream)
+		if !ok {
+			return nil, fmt.Errorf("not a stream of libp2p: %T", c)
+		}
+		id, addr := s.Conn().RemotePeer(), s.Conn().RemoteMultiaddr()
+		leave, ok := d.strangers.Enter(addr)
+		if !ok {
+			_ = s.Reset()
+			continue
+		}
+		return &guest{Conn: c, remote: remote{id: id, text: id.String(), addr: addr, known: leave}}, nil
 	}
-	id := s.Conn().RemotePeer()
-	return remote{id: id, text: id.String(), addr: s.Conn().RemoteMultiaddr()}
+}
+
+// Close ends the stream.
+func (g *guest) Close() error {
+	g.remote.known()
+	return g.Conn.Close()
+}
+
+// remoteOf is who is at the other end of an accepted stream.
+func remoteOf(c net.Conn) remote {
+	if g, ok := c.(*guest); ok {
+		return g.remote
+	}
+	return remote{}
 }
 
 // handler is the service behind what holds for every request.

@@ -277,7 +277,7 @@ func (w *society) accountOf(p *person) (id protocol.UserID) {
 			}
 		})
 		for u, phc := range phcs {
-			if ok, err := hasher.Check(context.Background(), phc, []byte(p.password)); ok && err == nil {
+			if ok, err := hasher.Check(context.Background(), "", phc, []byte(p.password)); ok && err == nil {
 				id = u
 			}
 		}

@@ -34,6 +34,7 @@ type world struct {
 	network protocol.NetworkID
 	key     crypto.PrivKey // of the tracker
 	entry   roster.Entry
+	roster  string // path of the list, for processes
 	tracker *tracker.Tracker
 }
 
@@ -47,10 +48,10 @@ func newWorld(t testing.TB, limits map[string]string) *world {
 func newWorldBeside(t testing.TB, limits map[string]string, beside func(crypto.PrivKey, ma.Multiaddr)) *world {
 	t.Helper()
 	w := &world{TB: t, dir: t.TempDir(), network: protocol.NewNetworkID()}
-	w.entry, w.key = w.list(1)
+	w.entry, w.key = w.list(1, "")
 	entries := []roster.Entry{w.entry}
 	if beside != nil {
-		e, key := w.list(2)
+		e, key := w.list(2, "")
 		entries = append(entries, e)
 		beside(key, e.Addr)
 	}
@@ -68,17 +69,21 @@ func newWorldBeside(t testing.TB, limits map[string]string, beside func(crypto.P
 	return w
 }
 
-// list makes the key of a tracker and its entry.
-func (w *world) list(n int) (roster.Entry, crypto.PrivKey) {
+// list makes the key of a tracker and its entry. Without an address it is a free
+// one of loopback.
+func (w *world) list(n int, address string) (roster.Entry, crypto.PrivKey) {
 	w.Helper()
 	key, _, err := host.LoadKey(w.folder(fmt.Sprint("tracker-", n)), true)
 	w.ok(err)
 	id, err := peer.IDFromPrivateKey(key)
 	w.ok(err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	w.ok(err)
-	defer l.Close()
-	addr, _, err := roster.ParseAddr(l.Addr().String())
+	if address == "" {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		w.ok(err)
+		defer l.Close()
+		address = l.Addr().String()
+	}
+	addr, _, err := roster.ParseAddr(address)
 	w.ok(err)
 	return roster.Entry{Number: n, Line: n, Text: roster.Format(addr, id), Addr: addr, ID: id}, key
 }
