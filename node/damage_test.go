@@ -87,7 +87,7 @@ func damagedRecords(t *testing.T, random int, buckets ...string) {
 // of its bytes; so many more are of the file, anywhere.
 func (w *world) damages(path string, random int, buckets []string) (all []damage) {
 	w.Helper()
-	db, err := bbolt.Open(path, 0o600, nil)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
 	w.ok(err)
 	for _, bucket := range buckets {
 		n := len(all)
@@ -124,7 +124,7 @@ func (w *world) damages(path string, random int, buckets []string) (all []damage
 // put replaces a value, its checksum left as it is in it.
 func put(bucket string, key, value []byte) func(w *world, path string) {
 	return func(w *world, path string) {
-		db, err := bbolt.Open(path, 0o600, nil)
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
 		w.ok(err)
 		w.ok(db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put(key, value) }))
 		w.ok(db.Close())

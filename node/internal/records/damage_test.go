@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
@@ -144,6 +147,34 @@ func TestDamagedRecordCostsNoOther(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, "records.db"), whole, 0o600))
 	if n, told := survivors(t, dir); n != allRecords-1 || told == "" {
 		t.Errorf("%d records survived, told %q, want %d", n, told, allRecords-1)
+	}
+}
+
+// A list of free pages in the file, which another program has put there, is not
+// believed: a damaged one would let a page be used twice.
+func TestListOfFreePages(t *testing.T) {
+	dir := t.TempDir()
+	filled(t, dir)
+	path := filepath.Join(dir, "records.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	check(t, err)
+	check(t, db.Close())
+	whole, err := os.ReadFile(path)
+	check(t, err)
+	for at := 2 * 4096; at < len(whole); at += 8 {
+		if at%4096 > 16 { // the list has an id, its flags, and what is free
+			continue
+		}
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 0x81
+		check(t, os.WriteFile(path, damaged, 0o600))
+		if _, told := survivors(t, dir); told == "" {
+			t.Errorf("byte %d changed: the list is believed", at)
+		}
+	}
+	check(t, os.WriteFile(path, whole, 0o600))
+	if n, told := survivors(t, dir); n != allRecords || !strings.Contains(told, "list of free pages") {
+		t.Errorf("%d records, told %q", n, told)
 	}
 }
 

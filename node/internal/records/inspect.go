@@ -31,6 +31,9 @@ const (
 	// maxPage bounds what is read at once. bbolt divides no page of up to four
 	// records, and the longest are manifests.
 	maxPage = 5 * protocol.MaxManifest
+
+	// noFreeList stands for a list of free pages that the file does not have.
+	noFreeList = 1<<64 - 1
 )
 
 // inspect reads a bbolt file without trusting anything in it. It hands every
@@ -41,6 +44,9 @@ func inspect(f io.ReaderAt, take func(entry)) (fault error) {
 	root, err := in.meta()
 	if err != nil {
 		return err
+	}
+	if in.freeList != noFreeList { // see options: bbolt would believe it
+		in.bad("it has a list of free pages")
 	}
 	in.page(root, "", 0, span{})
 	return in.fault
@@ -58,6 +64,7 @@ type inspector struct {
 	f        io.ReaderAt
 	pageSize uint64
 	pages    uint64 // in use, counted from 0
+	freeList uint64 // its page
 	seen     map[uint64]bool
 	take     func(entry)
 	fault    error // the first
@@ -87,7 +94,7 @@ func (in *inspector) meta() (root uint64, err error) {
 		size = uint64(u32(m[8:]))
 		if tx := u64(m[48:]); !sound || tx > newest {
 			newest, sound = tx, true
-			in.pageSize, root, in.pages = size, u64(m[16:]), u64(m[40:])
+			in.pageSize, root, in.freeList, in.pages = size, u64(m[16:]), u64(m[32:]), u64(m[40:])
 		}
 		return size
 	}
