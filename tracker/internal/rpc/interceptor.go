@@ -51,7 +51,10 @@ func (i *interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if err != nil {
 			return nil, i.s.end(c, err)
 		}
-		undone := i.s.replica.Undone()
+		var undone uint64
+		if c.rule.reads {
+			undone = i.s.replica.Undone()
+		}
 		resp, err := next(context.WithValue(ctx, callKey{}, c), req)
 		if c.rule.reads && err == nil {
 			err = i.s.replica.OnDisk(ctx, undone)
