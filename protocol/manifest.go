@@ -87,7 +87,7 @@ func ManifestID(encoded []byte) FileID { return FileID(blake3.Sum256(encoded)) }
 // DecodeManifest checks everything that can be checked without the file and
 // refuses every encoding but the canonical one. Errors: E_BAD_MANIFEST, E_NAME, E_LIMIT.
 func DecodeManifest(b []byte) (*Manifest, error) {
-	m, hashes, err := decodeManifest(b)
+	m, hashes, err := decodeManifest(b, int64(len(b)))
 	if err != nil {
 		return nil, err
 	}
@@ -102,16 +102,24 @@ func DecodeManifest(b []byte) (*Manifest, error) {
 
 // CheckManifest is DecodeManifest for those who only pass the bytes on.
 func CheckManifest(b []byte) error {
-	_, _, err := decodeManifest(b)
+	_, _, err := decodeManifest(b, int64(len(b)))
 	return err
+}
+
+// DecodeManifestHead is DecodeManifest for those who need no pieces, which it
+// leaves out: b is the beginning of an encoding of size bytes, 1 KiB at least.
+func DecodeManifestHead(b []byte, size int64) (*Manifest, error) {
+	m, _, err := decodeManifest(b, size)
+	return m, err
 }
 
 // hashesLength is what the hashes of one piece take.
 const hashesLength = 20 + 32
 
-// decodeManifest checks b and returns all but the pieces, and their hashes.
-func decodeManifest(b []byte) (*Manifest, []byte, error) {
-	if len(b) > MaxManifest {
+// decodeManifest checks b, which is the beginning of size bytes, and returns all
+// but the pieces, and their hashes as far as they are in b.
+func decodeManifest(b []byte, size int64) (*Manifest, []byte, error) {
+	if size > MaxManifest {
 		return nil, nil, Errorf(CodeLimit, "limit reached: a manifest may have %d bytes", MaxManifest)
 	}
 	d := manifestDecoder{rest: b}
@@ -137,7 +145,7 @@ func decodeManifest(b []byte) (*Manifest, []byte, error) {
 	} else if m.PieceLength != length {
 		return nil, nil, badManifest("its piece length is not the one of its size")
 	}
-	if len(d.rest) != PieceCount(m.Size, m.PieceLength)*hashesLength {
+	if hashes := size - int64(len(b)-len(d.rest)); hashes != int64(PieceCount(m.Size, m.PieceLength)*hashesLength) {
 		return nil, nil, badManifest("the number of its hashes does not fit its size")
 	}
 	return m, d.rest, nil

@@ -121,17 +121,26 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzManifest(f *testing.F) {
 	f.Add(sample(0).Encode())
 	f.Add(sample(524_289).Encode())
+	f.Add(sample(60 * protocol.PieceLength).Encode()) // longer than what DecodeManifestHead needs
 	f.Add([]byte("p2psM\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := protocol.DecodeManifest(b)
 		if checked := protocol.CheckManifest(b); (checked == nil) != (err == nil) {
 			t.Errorf("decoding says %v, checking %v", err, checked)
 		}
+		head, headErr := protocol.DecodeManifestHead(b[:min(len(b), 1<<10)], int64(len(b)))
+		if (headErr == nil) != (err == nil) {
+			t.Errorf("decoding says %v, of the head %v", err, headErr)
+		}
 		if err != nil {
 			return
 		}
 		if !bytes.Equal(m.Encode(), b) {
 			t.Errorf("%x was accepted but is not canonical", b)
+		}
+		m.Pieces = nil
+		if diff := cmp.Diff(m, head); diff != "" {
+			t.Errorf("the head is not that of the whole: %s", diff)
 		}
 	})
 }

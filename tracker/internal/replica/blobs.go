@@ -106,14 +106,15 @@ func (r *Replica) ManifestPart(id protocol.FileID, offset int64, n int) (part []
 	return r.cfg.Store.BlobRange(id, offset, n)
 }
 
-// Manifest returns a manifest's bytes, from another tracker if need be. E_NOT_FOUND.
+// Manifest returns a manifest's bytes. One that is not here is fetched from
+// another tracker and stored. E_NOT_FOUND, E_TRACKER_FULL.
 func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
 	b, known, err := r.findBlob(ctx, id)
 	if err != nil || known {
 		return b, err
 	}
 	if err := r.keepBlob(ctx, id, b); err != nil {
-		log.Infow("keep a manifest", "file", id.String(), "err", err)
+		return nil, err
 	}
 	return b, nil
 }

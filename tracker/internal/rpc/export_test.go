@@ -2,9 +2,11 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/presence"
 )
 
@@ -40,10 +42,27 @@ func (s *Server) Streams() int { return len(s.hub.all()) }
 
 // FillManifests takes all places for long manifests.
 func (s *Server) FillManifests(ctx context.Context) error {
-	for range uploadSlots {
-		if err := s.holdManifest(ctx); err != nil {
-			return err
+	for _, p := range []*places{s.uploads, s.fetches} {
+		for i := range placeCount {
+			if _, err := p.take(ctx, protocol.UserID{255, byte(i)}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
+
+// LongUploads is how many long manifests are just being sent by clients.
+func (s *Server) LongUploads() int { return s.uploads.count() }
+
+// Fetches is how many manifests are fetched from another tracker just now.
+func (s *Server) Fetches() int { return s.fetches.count() }
+
+func (p *places) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
+
+// SetUploadLife must come before the first upload.
+func (s *Server) SetUploadLife(d time.Duration) { s.uploads.life = d }

@@ -34,7 +34,7 @@ func (s *Server) ShareFile(ctx context.Context, req *connect.Request[pb.ShareFil
 	}); err != nil {
 		return nil, err
 	}
-	manifest, size, err := s.manifestHead(ctx, id)
+	manifest, size, err := s.manifestHead(ctx, c.user.ID, id)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Server) ShareFile(ctx context.Context, req *connect.Request[pb.ShareFil
 			return nil, err
 		}
 		share := catalog.Share{Group: g.ID, File: id, User: c.user.ID, Peer: c.remote.text}
-		return shareDrafts(cat, share, &manifest, size)
+		return shareDrafts(cat, share, manifest, size)
 	})
 	if err != nil {
 		return nil, err

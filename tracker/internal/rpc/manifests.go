@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +18,6 @@ import (
 const (
 	// manifestIdle is how long a manifest may stand still on its way, either way.
 	manifestIdle = 10 * time.Second
-	// uploadWait is how long a long manifest waits for one of the few places.
-	uploadWait = 5 * time.Second
 	// leastManifest is what a short manifest counts for: what it costs beside its
 	// bytes. So one user stores 16,384 an hour at most.
 	leastManifest = 16 << 10
@@ -31,7 +28,7 @@ func (s *Server) PutManifest(ctx context.Context, stream *connect.ClientStream[p
 	u := &manifestUpload{s: s, ctx: ctx, user: callOf(ctx).user.ID}
 	defer u.release()
 	for {
-		deadlines(ctx, manifestIdle, manifestIdle)
+		deadlines(ctx, u.patience(), manifestIdle)
 		if !stream.Receive() {
 			break
 		}
@@ -39,7 +36,10 @@ func (s *Server) PutManifest(ctx context.Context, stream *connect.ClientStream[p
 			return nil, err
 		}
 	}
-	if err := stream.Err(); err != nil {
+	switch err := stream.Err(); {
+	case err != nil && u.held && time.Now().After(u.until):
+		return nil, noPlace("the description of the file took too long on its way")
+	case err != nil:
 		return nil, err
 	}
 	if err := u.finish(); err != nil {
@@ -55,8 +55,9 @@ type manifestUpload struct {
 	user  protocol.UserID
 	id    protocol.FileID
 	begun bool
-	known bool // here already: what still comes is dropped
-	held  bool // a place among the long ones
+	known bool      // here already: what still comes is dropped
+	held  bool      // a place among the long ones
+	until time.Time // how long the place may be kept
 	data  []byte
 	// received is how many bytes have come, dropped ones too.
 	received int
@@ -108,34 +109,25 @@ func (u *manifestUpload) begin(m *pb.PutManifestRequest) error {
 }
 
 // acquire waits for a place; release gives it back.
-func (u *manifestUpload) acquire() error {
-	err := u.s.holdManifest(u.ctx)
+func (u *manifestUpload) acquire() (err error) {
+	u.until, err = u.s.uploads.take(u.ctx, u.user)
 	u.held = err == nil
 	return err
 }
 
 func (u *manifestUpload) release() {
 	if u.held {
-		u.s.letManifestGo()
+		u.s.uploads.give(u.user)
 	}
 }
 
-// holdManifest waits for one of the places for long manifests, which bound the
-// memory of all that are held whole. letManifestGo must follow.
-func (s *Server) holdManifest(ctx context.Context) error {
-	timer := time.NewTimer(uploadWait)
-	defer timer.Stop()
-	select {
-	case s.uploads <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return &protocol.Error{Code: protocol.CodeBusy, RetryAfter: uploadWait, Msg: "the tracker is busy with descriptions of files"}
-	case <-ctx.Done():
-		return ctx.Err()
+// patience is how long the next message may take.
+func (u *manifestUpload) patience() time.Duration {
+	if !u.held {
+		return manifestIdle
 	}
+	return min(manifestIdle, max(time.Until(u.until), time.Millisecond))
 }
-
-func (s *Server) letManifestGo() { <-s.uploads }
 
 // finish checks the whole and stores it.
 func (u *manifestUpload) finish() error {
@@ -183,14 +175,9 @@ func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRe
 		return err
 	}
 	for at := int64(0); ; {
-		part, size, ok, err := s.replica.ManifestPart(id, at, protocol.ManifestChunk)
-		switch {
-		case err != nil:
+		part, size, err := s.manifestPart(ctx, c.user.ID, id, at)
+		if err != nil {
 			return err
-		case !ok && at == 0:
-			return s.fetchAndSend(ctx, id, stream)
-		case !ok:
-			return protocol.Errorf(protocol.CodeNotFound, "the description of this file is gone")
 		}
 		if err := sendPart(ctx, stream, part); err != nil {
 			return err
@@ -201,22 +188,37 @@ func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRe
 	}
 }
 
-// fetchAndSend sends a manifest that another tracker has.
-func (s *Server) fetchAndSend(ctx context.Context, id protocol.FileID, stream *connect.ServerStream[pb.ManifestChunk]) error {
-	if err := s.holdManifest(ctx); err != nil {
-		return err
+// manifestPart reads a part of a manifest, and size, the bytes of the whole. One
+// that is not here is fetched from another tracker first, for the user u.
+func (s *Server) manifestPart(ctx context.Context, u protocol.UserID, id protocol.FileID, at int64) (part []byte, size int64, err error) {
+	part, size, ok, err := s.replica.ManifestPart(id, at, protocol.ManifestChunk)
+	if ok || err != nil {
+		return part, size, err
 	}
-	defer s.letManifestGo()
-	data, err := s.replica.Manifest(ctx, id)
+	if at == 0 {
+		if err := s.fetchManifest(ctx, u, id); err != nil {
+			return nil, 0, err
+		}
+		part, size, ok, err = s.replica.ManifestPart(id, 0, protocol.ManifestChunk)
+	}
+	if !ok && err == nil {
+		err = protocol.Errorf(protocol.CodeNotFound, "the description of this file is gone")
+	}
+	return part, size, err
+}
+
+// fetchManifest stores a manifest that another tracker has. It is not held while
+// a client takes its time to receive it.
+func (s *Server) fetchManifest(ctx context.Context, u protocol.UserID, id protocol.FileID) error {
+	until, err := s.fetches.take(ctx, u)
 	if err != nil {
 		return err
 	}
-	for part := range slices.Chunk(data, protocol.ManifestChunk) {
-		if err := sendPart(ctx, stream, part); err != nil {
-			return err
-		}
-	}
-	return nil
+	defer s.fetches.give(u)
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	_, err = s.replica.Manifest(ctx, id)
+	return err
 }
 
 func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk], part []byte) error {
@@ -227,29 +229,15 @@ func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk
 	return nil
 }
 
-// manifestHead reads what a share says of its file: all but the pieces. bytes is
-// the length of the whole.
-func (s *Server) manifestHead(ctx context.Context, id protocol.FileID) (head protocol.Manifest, bytes int64, err error) {
-	encoded, size, ok, err := s.replica.ManifestPart(id, 0, protocol.ManifestChunk)
+// manifestHead reads what a share says of its file: all but the pieces. size is
+// the bytes of the whole.
+func (s *Server) manifestHead(ctx context.Context, u protocol.UserID, id protocol.FileID) (head *protocol.Manifest, size int64, err error) {
+	begin, size, err := s.manifestPart(ctx, u, id, 0)
 	if err != nil {
-		return head, 0, err
+		return nil, 0, err
 	}
-	if !ok || size > int64(len(encoded)) {
-		if err := s.holdManifest(ctx); err != nil {
-			return head, 0, err
-		}
-		defer s.letManifestGo()
-		if encoded, err = s.replica.Manifest(ctx, id); err != nil {
-			return head, 0, err
-		}
-	}
-	m, err := protocol.DecodeManifest(encoded)
-	if err != nil {
-		return head, 0, err
-	}
-	head = *m
-	head.Pieces = nil
-	return head, int64(len(encoded)), nil
+	head, err = protocol.DecodeManifestHead(begin, size)
+	return head, size, err
 }
 
 // shown remembers which users have shown this tracker the manifest of a file:

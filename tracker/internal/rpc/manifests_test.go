@@ -2,7 +2,6 @@ package rpc_test
 
 import (
 	"bytes"
-	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,43 +52,139 @@ func (s *wholes) Blob(id protocol.FileID) ([]byte, bool, error) {
 	return s.Store.Blob(id)
 }
 
-// Long manifests are held whole in a few places alone, and not while a client
-// takes its time to receive one.
+// A long manifest that is stored here is shared and sent without being read
+// whole, also while there is no place for more of those that are held whole.
 func TestLongManifestsTakeTurns(t *testing.T) {
 	whole := &wholes{}
 	w := newWorld(t, options{store: func(db store.Store) store.Store { whole.Store = db; return whole }})
 	ada := w.user("ada")
 	gid := ada.CreateGroup("g")
-	long, short := tt.Manifest("long.bin", 30_000, 1), tt.Manifest("short.bin", 10, 2)
-	if _, err := ada.Share("g", long); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ada.Put(gid, short.ID(), short.Encode()); err != nil {
+	long := tt.Manifest("long.bin", 30_000, 1)
+	if _, err := ada.Put(gid, long.ID(), long.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.server.FillManifests(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before := whole.n.Load()
 	id := long.ID()
+	r, err := tt.Do(ada, ada.At().ShareFile, &pb.ShareFileRequest{Group: tt.Group("g"), FileId: id[:]})
+	if err != nil || r.GetName() != "long.bin" {
+		t.Errorf("ShareFile = %v, %v", r, err)
+	}
 	got, err := ada.Manifest(&pb.FileRequest{GroupId: gid, FileId: id[:]})
 	if err != nil || !bytes.Equal(got, long.Encode()) {
 		t.Errorf("GetManifest: %d bytes, %v, want %d", len(got), err, len(long.Encode()))
 	}
-	share := func(ctx context.Context, id protocol.FileID) error {
-		req := connect.NewRequest(&pb.ShareFileRequest{Group: tt.Group("g"), FileId: id[:]})
-		ada.Sign(req.Header())
-		_, err := ada.At().ShareFile(ctx, req)
-		return tt.Failure(err)
-	}
-	wantCode(t, "sharing a short one", share(t.Context(), short.ID()), "")
-	if n := whole.n.Load() - before; n != 0 {
+	if n := whole.n.Load(); n != 0 {
 		t.Errorf("%d manifests were read whole", n)
 	}
-	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := share(soon, long.ID()); err == nil {
-		t.Error("a long manifest was read whole with no place free")
+}
+
+// await waits for what comes soon.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(tt.Timeout); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", tt.Timeout, what)
+		}
+	}
+}
+
+// dribble sends a manifest that goes on, a byte every now and then, until stop is
+// closed, and returns what comes of it.
+func dribble(c *tt.Client, group []byte, stop <-chan struct{}) <-chan error {
+	stream := c.At().PutManifest(c.T.Context())
+	c.Sign(stream.RequestHeader())
+	ended := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		id := protocol.FileID{1}
+		msg := &pb.PutManifestRequest{GroupId: group, FileId: id[:], Data: make([]byte, protocol.ManifestChunk)}
+		for going := true; going && stream.Send(msg) == nil; {
+			msg = &pb.PutManifestRequest{Data: []byte{0}}
+			select {
+			case <-tick.C:
+			case <-stop:
+				going = false
+			}
+		}
+		_, err := stream.CloseAndReceive()
+		ended <- tt.Failure(err)
+	}()
+	return ended
+}
+
+// However many long manifests one user dribbles, others find a place.
+func TestDribbledManifestsLeavePlaces(t *testing.T) {
+	w := newWorld(t, options{})
+	ada, eve := w.user("ada"), w.user("eve")
+	gid, own := ada.CreateGroup("g"), eve.CreateGroup("own")
+	stop, ends := make(chan struct{}), []<-chan error{}
+	for range 6 {
+		ends = append(ends, dribble(eve, own, stop))
+	}
+	defer func() {
+		close(stop)
+		for _, end := range ends {
+			<-end
+		}
+	}()
+	await(t, "one of them has a place", func() bool { return w.server.LongUploads() == 1 })
+	long := tt.Manifest("long.bin", 2_000, 1)
+	if known, err := ada.Put(gid, long.ID(), long.Encode()); err != nil || known {
+		t.Errorf("PutManifest of another user = %v, %v", known, err)
+	}
+}
+
+// A place is given back after its time, though bytes still come.
+func TestDribbledManifestEnds(t *testing.T) {
+	w := newWorld(t, options{})
+	w.server.SetUploadLife(300 * time.Millisecond)
+	eve := w.user("eve")
+	stop := make(chan struct{})
+	end := dribble(eve, eve.CreateGroup("own"), stop)
+	await(t, "it has a place", func() bool { return w.server.LongUploads() == 1 })
+	await(t, "the place is free", func() bool { return w.server.LongUploads() == 0 })
+	close(stop)
+	wantCode(t, "a manifest without end", <-end, protocol.CodeBusy)
+}
+
+// What another tracker had is not held while a client is slow to receive it.
+func TestSlowReceiverHoldsNoPlace(t *testing.T) {
+	var stores []store.Store
+	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond, store: func(db store.Store) store.Store {
+		stores = append(stores, db)
+		return db
+	}})
+	ada := ws[0].user("ada")
+	gid := ada.CreateGroup("g")
+	long := tt.Manifest("long.bin", 20_000, 1)
+	if _, err := ada.Share("g", long); err != nil {
+		t.Fatal(err)
+	}
+	id := long.ID()
+	if err := stores[1].Commit(store.Batch{DeleteBlobs: []protocol.FileID{id}}); err != nil {
+		t.Fatal(err)
+	}
+	there := ada.Use(ws[1].info)
+	req := connect.NewRequest(&pb.FileRequest{GroupId: gid, FileId: id[:]})
+	there.Sign(req.Header())
+	stream, err := there.At().GetManifest(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the manifest is fetched", func() bool {
+		ok, err := stores[1].HasBlob(id)
+		return ok && err == nil
+	})
+	await(t, "the place is free", func() bool { return ws[1].server.Fetches() == 0 })
+	var got []byte
+	for stream.Receive() {
+		got = append(got, stream.Msg().GetData()...)
+	}
+	if err := stream.Err(); err != nil || !bytes.Equal(got, long.Encode()) {
+		t.Errorf("%d bytes, %v, want %d", len(got), err, len(long.Encode()))
 	}
 }
 

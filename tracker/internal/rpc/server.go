@@ -60,7 +60,8 @@ type Server struct {
 	issuer   auth.Issuer
 	activity *activityLog
 	hub      *hub
-	uploads  chan struct{} // a place for each long manifest that is held whole
+	uploads  *places // for long manifests that a client sends
+	fetches  *places // for manifests that another tracker sends
 	shown    *shown
 
 	replica *replica.Replica // set by Serve, before the first call
@@ -74,9 +75,6 @@ type Server struct {
 }
 
 var _ pb.TrackerServiceHandler = (*Server)(nil)
-
-// uploadSlots bounds the memory of manifests that are held whole: 4 of at most 16 MiB.
-const uploadSlots = 4
 
 // New returns a server that does not serve yet. FactsChanged and its like may
 // be called from now on.
@@ -92,7 +90,8 @@ func New(cfg Config) *Server {
 		guard:    auth.NewGuard(cfg.Limits.Rate(auth.LimitFailures), len(cfg.Roster), cfg.Now),
 		issuer:   auth.Issuer{Key: cfg.Key, Now: cfg.Now},
 		activity: newActivityLog(cfg.Log, cfg.Limits),
-		uploads:  make(chan struct{}, uploadSlots),
+		uploads:  newPlaces(),
+		fetches:  newPlaces(),
 		shown:    newShown(),
 		closing:  make(chan struct{}),
 	}
