@@ -14,8 +14,8 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
 
-// minWorkers is how many pieces may be verified and written at once however
-// few CPUs there are: they wait for the disk half of the time.
+// minWorkers is how many pieces may be verified at once, and written by each
+// download, however few CPUs there are: writes wait for the disk.
 const minWorkers = 4
 
 // MinLimit is the lowest limit of a rate that a node takes, in bytes per second:
@@ -81,8 +81,8 @@ func WithListen(addr string) Option { return func(c *config) { c.listen = addr }
 // WithDownloadDir sets where downloads go by default; default the current folder.
 func WithDownloadDir(dir string) Option { return func(c *config) { c.downloads = dir } }
 
-// WithWorkers bounds pieces being verified and written at once; default twice
-// the number of CPUs, at least 4.
+// WithWorkers bounds pieces being verified at once, and those that each download
+// writes at once; default twice the number of CPUs, at least 4.
 func WithWorkers(n int) Option { return func(c *config) { c.workers = n } }
 
 // WithMemory bounds the pieces under way of all downloads together, in bytes, at

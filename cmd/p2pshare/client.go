@@ -38,7 +38,7 @@ func clientCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "downloads", DefaultText: "the current folder", Usage: "where downloads go by default"},
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "answer each command with a JSON object on a line"},
 			&cli.BoolFlag{Name: "password-stdin", DisableDefaultText: true, Usage: "take passwords that are not on a command's line from standard input, a line each"},
-			&cli.IntFlag{Name: "workers", DefaultText: "twice the number of CPUs, at least 4", Usage: "pieces verified and written at once"},
+			&cli.IntFlag{Name: "workers", DefaultText: "twice the number of CPUs, at least 4", Usage: "pieces verified at once, and written at once by each download"},
 			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `RATE` of files per second, over all transfers, for example 10MiB"},
 			&cli.StringFlag{Name: "download-limit", Usage: "fetch at most `RATE` per second, over all transfers"},
 			&cli.BoolFlag{Name: "accept-new-trackers", DisableDefaultText: true, Usage: "trust trackers that are listed without an id, and remember their ids"},

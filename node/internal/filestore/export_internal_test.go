@@ -92,6 +92,17 @@ func (f *faultyFile) Sync() error {
 	return dataSync(f.File)
 }
 
+// WritePiece is Verify and, if good, Store.
+func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
+	if v := p.Verify(i, data); v == Corrupt || v == Inconsistent {
+		return v, nil
+	}
+	if err := p.Store(i, data); err != nil {
+		return 0, err
+	}
+	return Good, nil
+}
+
 // ParseBitfield tells how many pieces are marked.
 func ParseBitfield(b []byte, pieces int) (count int, ok bool) {
 	bits, ok := parseBitfield(b, pieces)

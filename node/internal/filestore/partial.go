@@ -54,30 +54,36 @@ func (p *Partial) enter() error {
 
 func (p *Partial) leave() { p.users.Done() }
 
-// WritePiece checks both hashes and, if good, writes the piece; then it may be
-// served. It is synced with others (8 MiB or 2 s) and journaled (16 MiB or 2 s);
-// while 16 MiB are not synced, WritePiece waits. The error is
-// a local fault (E_DISK_FULL, E_STATE, ...), says nothing about the peer and
-// leaves the piece missing. A good piece that is there already is not written.
-func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
-	if err := p.enter(); err != nil {
-		return 0, err
-	}
-	defer p.leave()
+// Verify checks both hashes of a piece. It keeps the processor busy, and waits
+// for nothing. It is 0 for a piece that the file does not have.
+func (p *Partial) Verify(i int, data []byte) Verdict {
 	if i < 0 || i >= len(p.manifest.Pieces) {
-		return 0, protocol.Errorf(protocol.CodeInternal, "piece %d of a file with %d", i, len(p.manifest.Pieces))
+		return 0
 	}
 	if int64(len(data)) != p.manifest.PieceSize(i) {
-		return Corrupt, nil
+		return Corrupt
 	}
-	if v := judgeBytes(data, p.manifest.Pieces[i]); v != Good {
-		return v, nil
+	return judgeBytes(data, p.manifest.Pieces[i])
+}
+
+// Store writes a piece that Verify found good; then it may be served. It is
+// synced with others (8 MiB or 2 s) and journaled (16 MiB or 2 s); while 16 MiB
+// are not synced, Store waits, as it does for a disk that does not answer. The
+// error is a local fault (E_DISK_FULL, E_STATE, ...) and leaves the piece
+// missing. A piece that is there already is not written.
+func (p *Partial) Store(i int, data []byte) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.leave()
+	if i < 0 || i >= len(p.manifest.Pieces) || int64(len(data)) != p.manifest.PieceSize(i) {
+		return protocol.Errorf(protocol.CodeInternal, "%d bytes as piece %d of a file with %d", len(data), i, len(p.manifest.Pieces))
 	}
 	if p.pieces.has(i) {
-		return Good, nil
+		return nil
 	}
 	if err := p.pieces.reserve(); err != nil {
-		return 0, err
+		return err
 	}
 	err := p.room.take(int64(len(data)))
 	if err == nil {
@@ -85,10 +91,10 @@ func (p *Partial) WritePiece(i int, data []byte) (Verdict, error) {
 	}
 	if err != nil {
 		p.pieces.unreserve()
-		return 0, LocalFault(err, "writing", p.partPath())
+		return LocalFault(err, "writing", p.partPath())
 	}
 	p.sync.poke(p.pieces.add(i))
-	return Good, nil
+	return nil
 }
 
 // Manifest returns what it was opened with.

@@ -71,7 +71,7 @@ func runDownloader(dir string) error {
 		if bits[i/8]&(0x80>>(i%8)) != 0 {
 			continue
 		}
-		if _, err := p.WritePiece(i, content[m.PieceOffset(i):][:m.PieceSize(i)]); err != nil {
+		if err := p.Store(i, content[m.PieceOffset(i):][:m.PieceSize(i)]); err != nil {
 			return err
 		}
 		fmt.Println("wrote", i)
@@ -160,9 +160,7 @@ func TestDownloadWithSpoiledJournal(t *testing.T) {
 	p, err := openDownload(dir, m, r)
 	check(t, err)
 	for i := range 60 {
-		if v, err := p.WritePiece(i, content[m.PieceOffset(i):][:m.PieceSize(i)]); v != filestore.Good || err != nil {
-			t.Fatalf("WritePiece(%d) = %v, %v", i, v, err)
-		}
+		check(t, p.Store(i, content[m.PieceOffset(i):][:m.PieceSize(i)]))
 	}
 	check(t, p.Close())
 	check(t, r.Spoil(func(v []byte) []byte { v[5] ^= 0xff; return v }))

@@ -61,9 +61,7 @@ func interrupt(t *testing.T, dir string) interrupted {
 
 func (d *interrupted) write(t *testing.T, p *filestore.Partial, i int) {
 	t.Helper()
-	if v, err := p.WritePiece(i, d.content[d.manifest.PieceOffset(i):][:d.manifest.PieceSize(i)]); v != filestore.Good || err != nil {
-		t.Fatalf("WritePiece(%d) = %v, %v", i, v, err)
-	}
+	check(t, p.Store(i, d.content[d.manifest.PieceOffset(i):][:d.manifest.PieceSize(i)]))
 }
 
 // resume goes on with these records in place of its own, to the end.

@@ -4,21 +4,85 @@ import (
 	"context"
 	"time"
 
+	"github.com/p2pshare/p2pshare/node/internal/filestore"
+	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/node/internal/scheduler"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// retryAfter is how long the disk is left alone after a failed write.
-const retryAfter = 3 * time.Second
+const (
+	// retryAfter is how long the disk is left alone after a failed write.
+	retryAfter = 3 * time.Second
+	// hungAfter is how long writes may be under way and none end: a slow card
+	// takes as long for a sync, after which many end at once.
+	hungAfter = 30 * time.Second
+)
 
-// disk remembers a local fault. The piece whose write failed first is kept and
-// written again until that works; the download is paused so long. Others that
-// fail meanwhile are thrown away: they were on their way already, and keeping
-// them would hold memory that other downloads may use.
+// disk is the loop's side of the writes of one download, and remembers faults.
+// What one download waits for here holds up no other: they share the workers,
+// which no write keeps, and not the slots.
+//
+// The piece whose write failed first is kept and written again until that
+// works; the download is paused so long. Others that fail meanwhile are thrown
+// away: they were on their way already, and keeping them would hold memory that
+// other downloads may use. A disk that does not answer is a fault too.
 type disk struct {
 	probe  *write
 	trying bool
 	next   time.Time
+
+	slots  chan struct{} // held by writes under way
+	out    int           // pieces that are verified, wait for a slot, or are written
+	moved  time.Time     // when a write ended last, or out ceased to be 0
+	isHung bool          // no write has ended for hungAfter
+	hung   chan struct{} // closed while isHung, which ends the waiting for slots
+}
+
+func newDisk(writes int) disk {
+	return disk{slots: make(chan struct{}, writes), hung: make(chan struct{})}
+}
+
+// write is a piece on its way to the disk. Whoever has it has the buffer too.
+type write struct {
+	from  Peer
+	piece int
+	data  *piece.Buffer
+}
+
+// begin verifies and stores a piece; written tells of the end. The goroutines
+// that wait for a worker or a slot are as many as pieces in flight at most.
+func (l *loop) begin(ctx context.Context, w *write) {
+	d := &l.disk
+	if d.out == 0 {
+		d.moved = time.Now()
+	}
+	d.out++
+	l.owed++
+	slots, hung := d.slots, d.hung
+	go func() {
+		m := written{write: w}
+		m.aborted = !l.cfg.Shared.work(ctx, func() { m.verdict = l.cfg.File.Verify(w.piece, w.data.B) })
+		switch {
+		case m.aborted:
+		case m.verdict == filestore.Good:
+			select {
+			case slots <- struct{}{}:
+				m.err = l.cfg.File.Store(w.piece, w.data.B)
+				m.stored = true
+				<-slots
+			case <-hung:
+				m.unstored = true
+			case <-ctx.Done():
+				m.aborted = true
+			}
+		case m.verdict != filestore.Corrupt && m.verdict != filestore.Inconsistent:
+			m.err = protocol.Errorf(protocol.CodeInternal, "piece %d was neither good nor bad", w.piece)
+		}
+		if !m.keepsData() {
+			w.data.Release()
+		}
+		l.post(m)
+	}()
 }
 
 // fault tells of a write that failed here.
@@ -40,7 +104,7 @@ func (l *loop) fault(ctx context.Context, w *write, err error) {
 // retryWrite tries the kept piece again when its time has come.
 func (l *loop) retryWrite(ctx context.Context, now time.Time) {
 	d := &l.disk
-	if d.probe == nil || d.trying || now.Before(d.next) {
+	if d.probe == nil || d.trying || d.isHung || now.Before(d.next) {
 		return
 	}
 	d.trying = true
@@ -52,13 +116,56 @@ func (l *loop) recovered(ctx context.Context, w *write) {
 	if l.disk.probe != w {
 		return
 	}
+	l.disk.probe, l.disk.trying = nil, false
+	l.goOn(ctx)
+}
+
+func (l *loop) goOn(ctx context.Context) {
 	log.Infow("pieces can be stored again", "file", l.manifest.Name)
-	l.disk = disk{}
 	l.roster.changed = true
 	l.step(ctx, scheduler.Resumed{})
 }
 
-// drop gives the kept piece back, unless a worker has it.
+// watchDisk pauses the download when its disk does not answer. What waits for a
+// slot is thrown away.
+func (l *loop) watchDisk(ctx context.Context, now time.Time) {
+	d := &l.disk
+	if d.isHung || d.out == 0 || now.Sub(d.moved) < hungAfter {
+		return
+	}
+	log.Errorw("the disk does not answer, paused", "file", l.manifest.Name, "pieces", d.out)
+	d.isHung = true
+	close(d.hung)
+	l.step(ctx, scheduler.Paused{
+		Code:    protocol.CodeState,
+		Message: "the disk that this download goes to does not answer; the download goes on when it does",
+	})
+}
+
+// unstored is for a piece that waited for a slot when the disk ceased to answer.
+func (l *loop) unstored(ctx context.Context, w *write) {
+	if d := &l.disk; d.probe == w {
+		d.trying = false
+		return
+	}
+	w.data.Release()
+	l.step(ctx, scheduler.PieceUnsaved{Piece: w.piece})
+}
+
+// answered tells of a write that has ended, well or not.
+func (l *loop) answered(ctx context.Context) {
+	d := &l.disk
+	d.moved = time.Now()
+	if !d.isHung {
+		return
+	}
+	d.isHung, d.hung = false, make(chan struct{})
+	if d.probe == nil {
+		l.goOn(ctx)
+	}
+}
+
+// drop gives the kept piece back, unless a write has it.
 func (d *disk) drop() {
 	if d.probe != nil && !d.trying {
 		d.probe.data.Release()

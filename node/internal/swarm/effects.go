@@ -6,10 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/p2pshare/p2pshare/node/internal/filestore"
-	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/node/internal/scheduler"
-	"github.com/p2pshare/p2pshare/protocol"
 )
 
 // carryOut does what the scheduler decided. None of it waits.
@@ -61,13 +58,6 @@ func (l *loop) ban(e scheduler.Ban) {
 	}
 }
 
-// write is a piece on its way to the disk. Whoever has it has the buffer too.
-type write struct {
-	from  Peer
-	piece int
-	data  *piece.Buffer
-}
-
 func (l *loop) verify(ctx context.Context, e scheduler.Verify) {
 	w := &write{piece: e.Piece, data: l.arrived}
 	l.arrived = nil
@@ -76,23 +66,4 @@ func (l *loop) verify(ctx context.Context, e scheduler.Verify) {
 		w.from = entry.peer
 	}
 	l.begin(ctx, w)
-}
-
-// begin has a worker verify and store a piece; written tells of the end. The
-// goroutines that wait for a worker are as many as pieces in flight at most.
-func (l *loop) begin(ctx context.Context, w *write) {
-	l.owed++
-	go func() {
-		m := written{write: w}
-		m.aborted = !l.cfg.Shared.work(ctx, func() {
-			m.verdict, m.err = l.cfg.File.WritePiece(w.piece, w.data.B)
-		})
-		if !m.aborted && m.err == nil && (m.verdict < filestore.Good || m.verdict > filestore.Inconsistent) {
-			m.err = protocol.Errorf(protocol.CodeInternal, "piece %d was neither good nor bad", w.piece)
-		}
-		if !m.aborted && m.err == nil {
-			w.data.Release()
-		}
-		l.post(m)
-	}()
 }

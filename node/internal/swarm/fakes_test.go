@@ -35,6 +35,7 @@ type file struct {
 	slow     time.Duration // of a write
 
 	mu           sync.Mutex
+	hung         chan struct{} // writes wait until it is closed; nil for none
 	have         []bool
 	fault        error // of writes from now on
 	inconsistent bool
@@ -68,23 +69,36 @@ func field(have []bool) []byte {
 	return bits
 }
 
-func (f *file) WritePiece(i int, data []byte) (filestore.Verdict, error) {
+func (f *file) Verify(i int, data []byte) filestore.Verdict {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.undecided:
+		return 0
+	case f.inconsistent:
+		return filestore.Inconsistent
+	case !bytes.Equal(data, content(i, f.manifest.PieceSize(i))):
+		return filestore.Corrupt
+	}
+	return filestore.Good
+}
+
+func (f *file) Store(i int, _ []byte) error {
 	time.Sleep(f.slow)
+	f.mu.Lock()
+	hung := f.hung
+	f.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writes++
-	switch {
-	case f.undecided:
-		return 0, nil
-	case f.inconsistent:
-		return filestore.Inconsistent, nil
-	case !bytes.Equal(data, content(i, f.manifest.PieceSize(i))):
-		return filestore.Corrupt, nil
-	case f.fault != nil:
-		return 0, f.fault
+	if f.fault != nil {
+		return f.fault
 	}
 	f.have[i] = true
-	return filestore.Good, nil
+	return nil
 }
 
 func (f *file) setFault(err error) {

@@ -69,6 +69,7 @@ func newLoop(s *Swarm) *loop {
 	l := &loop{
 		cfg: s.cfg, swarm: s, manifest: m,
 		stake:  s.cfg.Shared.join(2 * m.PieceLength),
+		disk:   newDisk(cap(s.cfg.Shared.workers)),
 		roster: newRoster(rand.New(rand.NewPCG(s.cfg.Seed, 0x6261636b6f6666))),
 		meter:  newMeter(s.cfg.File, now),
 		start:  now,
@@ -165,6 +166,7 @@ func (l *loop) afterwards(ctx context.Context) {
 
 func (l *loop) tick(ctx context.Context, now time.Time) {
 	l.step(ctx, scheduler.Tick{})
+	l.watchDisk(ctx, now)
 	l.retryWrite(ctx, now)
 	l.makeRoom(ctx, now)
 	l.roster.changed = true // back-offs and bans run out

@@ -164,27 +164,45 @@ func (l *loop) gone(ctx context.Context, s *session) {
 	}
 }
 
-// written is the end of a verification.
+// written is the end of a verification, and of a write if it was good.
 type written struct {
-	write   *write
-	verdict filestore.Verdict
-	err     error
-	aborted bool // the download ended before its turn came
+	write    *write
+	verdict  filestore.Verdict
+	err      error
+	stored   bool // or err says why not
+	unstored bool // the disk did not answer
+	aborted  bool // the download ended before its turn came
 }
+
+// keepsData reports whether the piece has not been given back.
+func (m written) keepsData() bool { return m.err != nil || m.unstored || m.aborted }
 
 func (m written) apply(ctx context.Context, l *loop) {
 	l.owed--
+	l.disk.out--
 	w := m.write
 	switch {
 	case m.aborted:
 		w.data.Release() // the loop ends as well
 		return
+	case m.unstored:
+		l.unstored(ctx, w)
+		return
 	case m.err != nil:
 		l.fault(ctx, w, m.err)
-		return
+	default:
+		l.judged(ctx, w, m.verdict)
+		l.recovered(ctx, w)
 	}
+	if m.stored {
+		l.answered(ctx)
+	}
+}
+
+// judged tells the scheduler what came of a piece.
+func (l *loop) judged(ctx context.Context, w *write, v filestore.Verdict) {
 	l.dirty = true
-	switch m.verdict {
+	switch v {
 	case filestore.Good:
 		now := time.Now()
 		l.meter.verified(w.from, w.piece, now)
@@ -196,11 +214,10 @@ func (m written) apply(ctx context.Context, l *loop) {
 	case filestore.Inconsistent:
 		l.step(ctx, scheduler.PieceInconsistent{Piece: w.piece})
 	}
-	l.recovered(ctx, w)
 }
 
 func (m written) discard() int {
-	if m.err != nil || m.aborted {
+	if m.keepsData() {
 		m.write.data.Release()
 	}
 	return 1

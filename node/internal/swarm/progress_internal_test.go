@@ -17,9 +17,10 @@ type still struct {
 	bits     []byte
 }
 
-func (s still) Manifest() *protocol.Manifest                      { return s.manifest }
-func (s still) Have() (bool, []byte)                              { return s.complete, s.bits }
-func (s still) WritePiece(int, []byte) (filestore.Verdict, error) { return filestore.Good, nil }
+func (s still) Manifest() *protocol.Manifest         { return s.manifest }
+func (s still) Have() (bool, []byte)                 { return s.complete, s.bits }
+func (s still) Verify(int, []byte) filestore.Verdict { return filestore.Good }
+func (s still) Store(int, []byte) error              { return nil }
 
 func TestMeterStartsWithWhatIsThere(t *testing.T) {
 	m := &protocol.Manifest{Size: 11*1000 - 1, PieceLength: 1000, Pieces: make([]protocol.PieceHash, 11)}

@@ -6,8 +6,8 @@ import (
 )
 
 // Shared is what all downloads of a process share: the bytes that may be in
-// flight and the workers that verify and write. Its zero value is not valid:
-// see NewShared.
+// flight and the workers that verify. Its zero value is not valid: see
+// NewShared.
 type Shared struct {
 	workers chan struct{}
 	budget  int64
@@ -18,8 +18,9 @@ type Shared struct {
 }
 
 // NewShared bounds the pieces in flight of the process to budget bytes and the
-// pieces being verified and written to workers. Every download may have two
-// pieces in flight whatever the others have; that may exceed the budget.
+// pieces being verified to workers, as it does those that each download writes
+// at once. Every download may have two pieces in flight whatever the others
+// have; that may exceed the budget.
 func NewShared(budget int64, workers int) *Shared {
 	return &Shared{workers: make(chan struct{}, max(workers, 1)), budget: budget}
 }
@@ -34,7 +35,8 @@ func NewQueue(budget int64, workers, downloads int) *Shared {
 	return s
 }
 
-// work runs f when a worker is free. It returns false if the context ended first.
+// work runs f, which waits for nothing, when a worker is free. It returns false
+// if the context ended first.
 func (s *Shared) work(ctx context.Context, f func()) bool {
 	select {
 	case s.workers <- struct{}{}:

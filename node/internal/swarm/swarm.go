@@ -33,7 +33,11 @@ type Link interface {
 type File interface {
 	Manifest() *protocol.Manifest
 	Have() (complete bool, bits []byte)
-	WritePiece(i int, data []byte) (filestore.Verdict, error)
+	// Verify uses the processor alone.
+	Verify(i int, data []byte) filestore.Verdict
+	// Store writes a piece that Verify found good. It may take as long as the
+	// disk does.
+	Store(i int, data []byte) error
 }
 
 // Peer is a member that offers the file.
@@ -98,7 +102,8 @@ func New(cfg Config) *Swarm {
 
 // Run fetches until all pieces are verified (nil), the context ends, or it can
 // never succeed: E_BAD_MANIFEST, E_BAD_DATA. It waits for its goroutines.
-// Without peers, and while the disk is full, it waits and says so in Progress.
+// Without peers, and while the disk is full or does not answer, it waits and
+// says so in Progress.
 // It may be called once.
 func (s *Swarm) Run(ctx context.Context) error {
 	if !s.started.CompareAndSwap(false, true) {

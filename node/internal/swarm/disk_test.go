@@ -1,0 +1,67 @@
+package swarm_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/p2pshare/p2pshare/node/internal/swarm"
+	"github.com/p2pshare/p2pshare/protocol"
+)
+
+// A download whose disk is slow is alone with it.
+func TestSlowDiskHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := swarm.NewShared(64*pieceLength, 4)
+		slow, slowFile := newWorld(), newFile(5000)
+		slowFile.slow = 400 * time.Millisecond
+		slow.add("p0", slowFile, time.Millisecond)
+		a := start(t, slow, slowFile, shared, nil)
+		time.Sleep(5 * time.Second)
+		w, f := newWorld(), newFile(1000)
+		w.add("p0", f, time.Millisecond)
+		w.add("p1", f, time.Millisecond)
+		before := a.Progress().Have
+		start(t, w, f, shared, nil).finish(t, w, f, 2*time.Second) // 0.5 s alone
+		time.Sleep(2 * time.Second)
+		if p := a.Progress(); p.Have <= before || p.Reason != "" {
+			t.Errorf("the one with the slow disk: %d pieces before, then %+v", before, p)
+		}
+		a.cancel()
+		a.wait(t, 10*time.Second)
+		a.settled(t, slow)
+	})
+}
+
+// A disk that does not answer stops its own download, which says so, holds
+// little memory meanwhile, and goes on when it answers.
+func TestHungDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := swarm.NewShared(64*pieceLength, 4)
+		hung, hungFile := newWorld(), newFile(500)
+		answer := make(chan struct{})
+		hungFile.hung = answer
+		hung.add("p0", hungFile, time.Millisecond)
+		a := start(t, hung, hungFile, shared, nil)
+		time.Sleep(5 * time.Second)
+		w, f := newWorld(), newFile(1000)
+		w.add("p0", f, time.Millisecond)
+		start(t, w, f, shared, nil).finish(t, w, f, 5*time.Second) // 1 s alone
+		a.until(t, "reason", 40*time.Second, func(p swarm.Progress) bool {
+			return p.Reason == protocol.CodeState && p.Message != ""
+		})
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		if n := hung.unreleased(); n > 4 {
+			t.Errorf("%d pieces are held while the disk does not answer", n)
+		}
+		if p := a.Progress(); p.Reason != protocol.CodeState {
+			t.Errorf("after half an hour: %+v", p)
+		}
+		hungFile.mu.Lock()
+		hungFile.hung = nil
+		hungFile.mu.Unlock()
+		close(answer)
+		a.finish(t, hung, hungFile, 10*time.Second)
+	})
+}
