@@ -42,6 +42,9 @@ func newDisk(writes int) disk {
 	return disk{slots: make(chan struct{}, writes), hung: make(chan struct{})}
 }
 
+// isFaulty reports whether the download waits for its disk.
+func (d *disk) isFaulty() bool { return d.probe != nil || d.isHung }
+
 // write is a piece on its way to the disk. Whoever has it has the buffer too.
 type write struct {
 	from  Peer

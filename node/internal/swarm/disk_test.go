@@ -65,3 +65,34 @@ func TestHungDisk(t *testing.T) {
 		a.finish(t, hung, hungFile, 10*time.Second)
 	})
 }
+
+// Under a limit of the rate a download that waits for its disk lets others have
+// its place.
+func TestSeatOfAFaultyDisk(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		fail func(f *file)
+	}{
+		{"full", func(f *file) { f.setFault(protocol.Errorf(protocol.CodeDiskFull, "the disk is full")) }},
+		{"hung", func(f *file) { f.hung = make(chan struct{}) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shared := swarm.NewQueue(64*pieceLength, 4, 1)
+				broken, brokenFile := newWorld(), newFile(50)
+				tt.fail(brokenFile)
+				broken.add("p0", brokenFile, 10*time.Millisecond)
+				a := start(t, broken, brokenFile, shared, nil)
+				time.Sleep(40 * time.Second)
+				w, f := newWorld(), newFile(50)
+				w.add("p0", f, 10*time.Millisecond)
+				start(t, w, f, shared, nil).finish(t, w, f, 5*time.Second)
+				brokenFile.setFault(nil)
+				if brokenFile.hung != nil {
+					close(brokenFile.hung)
+				}
+				a.finish(t, broken, brokenFile, 10*time.Second)
+			})
+		})
+	}
+}

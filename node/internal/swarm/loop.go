@@ -157,8 +157,8 @@ func (l *loop) afterwards(ctx context.Context) {
 		l.countCandidates(ctx, now)
 	}
 	used, hungry := l.sched.InFlight(), l.sched.IsHungry()
-	if l.sched.IsStalled() {
-		used, hungry = 0, false // others may have what these peers do not send
+	if l.sched.IsStalled() || l.disk.isFaulty() {
+		used, hungry = 0, false // others may have what these peers do not send, or this disk not take
 	}
 	l.queued = l.stake.settle(used, hungry)
 	l.publishIfDue(now)
