@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -81,7 +82,14 @@ func (r *Replica) fetchAll(ctx context.Context, ids []protocol.FileID, one fetch
 	return err
 }
 
+// fetchRun has a barrier: a fault over one manifest must not end the tracker.
 func (r *Replica) fetchRun(ctx context.Context, ids []protocol.FileID, one fetch) (failed error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Errorw("panic over manifests", "cause", p, "stack", string(debug.Stack()))
+			failed = protocol.Errorf(protocol.CodeInternal, "the tracker has met a fault of its own over manifests")
+		}
+	}()
 	got, size := map[protocol.FileID][]byte{}, 0
 	keep := func() {
 		if err := r.keepBlobs(ctx, got); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,4 +158,27 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%v became %v, %v", got, again, err)
 		}
 	})
+}
+
+// A fault over one manifest is an error of the fetch, and those of other runs are fetched.
+func TestPanicOverManifests(t *testing.T) {
+	var mu sync.Mutex
+	looked := 0
+	ids := make([]protocol.FileID, 3*fetchRun)
+	ids[0][0] = 1
+	err := new(Replica).fetchAll(t.Context(), ids, func(id protocol.FileID) ([]byte, bool, error) {
+		if id[0] == 1 {
+			panic("over one")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		looked++
+		return nil, true, nil
+	})
+	if code := protocol.CodeOf(err); code != protocol.CodeInternal {
+		t.Errorf("fetchAll = %v, want %s", err, protocol.CodeInternal)
+	}
+	if looked < len(ids)-fetchRun {
+		t.Errorf("%d of %d were looked at", looked, len(ids))
+	}
 }
