@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -52,7 +53,9 @@ func (r *Replica) sweepOrphans(now time.Time) error {
 		for id := range t.cat.Blobs() {
 			late[id] = !named[id]
 		}
-		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, slices.DeleteFunc(old, func(id protocol.FileID) bool { return late[id] })...)
+		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, slices.DeleteFunc(old, func(id protocol.FileID) bool {
+			return late[id] || r.blobs.age(id, now) < orphanLife // or held since
+		})...)
 		return nil
 	})
 }
@@ -79,6 +82,29 @@ func (b *blobs) unnamed(kept []protocol.FileID, named map[protocol.FileID]bool, 
 	}
 	b.orphans = since
 	return old
+}
+
+// age is how long nobody has named a manifest, as far as was noted: more than
+// orphanLife if nothing was.
+func (b *blobs) age(id protocol.FileID, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return now.Sub(b.orphans[id])
+}
+
+// HoldManifest is for who is about to name a manifest: from now on it is here
+// for hours, or gone, whatever is dropped meanwhile.
+func (r *Replica) HoldManifest(ctx context.Context, id protocol.FileID) error {
+	if r.blobs.age(id, time.Now()) < orphanLife/2 {
+		return nil
+	}
+	// What is being dropped is gone when the writer has come to this.
+	return r.change(ctx, func(*txn) error {
+		r.blobs.mu.Lock()
+		defer r.blobs.mu.Unlock()
+		r.blobs.orphans[id] = time.Now()
+		return nil
+	})
 }
 
 func (r *Replica) blobIDs() (ids []protocol.FileID, err error) {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -20,4 +21,16 @@ func (r *Replica) StoreTogether(ctx context.Context, at peer.ID, changes ...[]ca
 		errs = append(errs, <-c.done)
 	}
 	return errs
+}
+
+// SweepAfter drops what nobody has named for a day, as if d had gone by since the
+// manifests came.
+func (r *Replica) SweepAfter(d time.Duration, between func()) error {
+	r.blobs.mu.Lock()
+	for id, at := range r.blobs.orphans {
+		r.blobs.orphans[id] = at.Add(-d)
+	}
+	r.blobs.mu.Unlock()
+	between()
+	return r.sweepOrphans(time.Now())
 }

@@ -22,17 +22,23 @@ func (s *Server) ShareFile(ctx context.Context, req *connect.Request[pb.ShareFil
 	if err != nil {
 		return nil, err
 	}
+	known := false
 	if err := s.view(func(cat *catalog.Catalog) error {
 		g, err := memberGroup(cat, req.Msg.GetGroup(), c.user.ID)
 		if err != nil {
 			return err
 		}
-		if _, known := cat.File(g.ID, id); !known && !s.shown.has(c.user.ID, id) {
+		if _, known = cat.File(g.ID, id); !known && !s.shown.has(c.user.ID, id) {
 			return protocol.Errorf(protocol.CodeNotFound, "this tracker was not given the description of this file")
 		}
 		return nil
 	}); err != nil {
 		return nil, err
+	}
+	if !known {
+		if err := s.replica.HoldManifest(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	manifest, size, err := s.manifestHead(ctx, c.user.ID, id)
 	if err != nil {
