@@ -82,3 +82,52 @@ func TestDoubtsEndWithTheWholeList(t *testing.T) {
 		t.Error("the list is not wanted though a lease is missing")
 	}
 }
+
+// An offer ends here for a fact that b has not: that b tells of other offers of the
+// same client leaves the doubt about this one.
+func TestDoubtOutlivesNewsOfOtherOffers(t *testing.T) {
+	tests := []struct {
+		name string
+		does func(a, b *tracker)
+		want bool // the list is wanted
+	}{
+		{"another one withdrawn", func(_, b *tracker) { b.Announce("p", nil, []presence.FileRef{ref(1, 2)}, nil) }, true},
+		{"another one begun", func(_, b *tracker) { b.Announce("p", []presence.Offer{whole(4)}, nil, nil) }, true},
+		{"this one withdrawn", func(_, b *tracker) { b.Announce("p", nil, []presence.FileRef{ref(1, 1)}, nil) }, false},
+		{"this one begun anew", func(_, b *tracker) { b.Announce("p", []presence.Offer{part(1)}, nil, nil) }, false},
+		{"the first of two withdrawn", func(a, b *tracker) {
+			a.DropWhere(func(_ presence.Lease, o presence.Offer) bool { return o.FileRef == ref(1, 3) })
+			b.Announce("p", nil, []presence.FileRef{ref(1, 1)}, nil)
+		}, true},
+		{"both withdrawn", func(a, b *tracker) {
+			a.DropWhere(func(_ presence.Lease, o presence.Offer) bool { return o.FileRef == ref(1, 3) })
+			b.Announce("p", nil, []presence.FileRef{ref(1, 1), ref(1, 3)}, nil)
+		}, false},
+		{"all ended here, one withdrawn", func(a, b *tracker) {
+			a.DropWhere(func(presence.Lease, presence.Offer) bool { return true })
+			b.Announce("p", nil, []presence.FileRef{ref(1, 1)}, nil)
+		}, true},
+		{"the lease ended", func(_, b *tracker) {
+			b.DropWhere(func(presence.Lease, presence.Offer) bool { return true })
+		}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			a, b := newTracker(), newTracker()
+			b.Open(client("p", 1, whole(1), whole(2), whole(3)))
+			a.follow(t, "b", b)
+			a.DropWhere(func(_ presence.Lease, o presence.Offer) bool { return o.FileRef == ref(1, 1) })
+			test.does(a, b)
+			for _, d := range b.spread() {
+				if !a.ApplyDelta("b", d) {
+					t.Fatal("a delta in order is not taken")
+				}
+			}
+			a.clock.pass(presence.DefaultLife)
+			a.Sweep()
+			if e, _ := a.Known("b"); (e == 0) != test.want {
+				t.Errorf("the list is wanted: %v, want %v", e == 0, test.want)
+			}
+		})
+	}
+}

@@ -104,19 +104,53 @@ type source struct {
 	leases         map[string]*lease
 	due            time.Time // when all of them end; zero: not due
 	// doubts is leases of another tracker that ended here, in whole or in part,
-	// before that tracker has told so, and until when it has time for it.
-	doubts map[string]time.Time
+	// before that tracker has told so.
+	doubts map[string]*doubt
 	// unsure is set when that time is over: the whole list is wanted.
 	unsure bool
 }
 
-// doubt notes that a lease ended here, for facts that its tracker may not have.
-func (s *source) doubt(peer string, until time.Time) {
-	if s.doubts == nil {
-		s.doubts = make(map[string]time.Time)
+// doubt is what of a lease its tracker has not told the end of, and until when it
+// has time for it.
+type doubt struct {
+	until time.Time
+	files map[FileRef]struct{} // offers that ended here; nil: all of the lease
+}
+
+// doubt notes that offers of a lease ended here, for facts that its tracker may
+// not have; nil: all of the lease.
+func (s *source) doubt(peer string, files []FileRef, until time.Time) {
+	d := s.doubts[peer]
+	switch {
+	case d == nil:
+		if s.doubts == nil {
+			s.doubts = make(map[string]*doubt)
+		}
+		d = &doubt{until: until, files: make(map[FileRef]struct{}, len(files))}
+		s.doubts[peer] = d
+	case d.files == nil:
+		return
 	}
-	if _, ok := s.doubts[peer]; !ok {
-		s.doubts[peer] = until
+	if files == nil {
+		d.files = nil
+	}
+	for _, f := range files {
+		d.files[f] = struct{}{}
+	}
+}
+
+// told ends the doubts about some offers of a lease, of which its tracker has
+// told. One about all of the lease stays.
+func (s *source) told(peer string, files []FileRef) {
+	d := s.doubts[peer]
+	if d == nil || d.files == nil {
+		return
+	}
+	for _, f := range files {
+		delete(d.files, f)
+	}
+	if len(d.files) == 0 {
+		delete(s.doubts, peer)
 	}
 }
 
@@ -273,7 +307,7 @@ func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
 			continue // another lease by now
 		}
 		if v.by != t.own {
-			v.by.doubt(v.Peer, until)
+			v.by.doubt(v.Peer, v.part, until) // nil if it ends as a whole
 		}
 		if v.whole {
 			e.remove(v.lease)
@@ -322,8 +356,8 @@ func (t *Table) Sweep() {
 			delete(t.others, id)
 			continue
 		}
-		for peer, until := range s.doubts {
-			if isDue(until) {
+		for peer, d := range s.doubts {
+			if isDue(d.until) {
 				delete(s.doubts, peer)
 				s.unsure = true
 			}

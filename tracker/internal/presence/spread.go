@@ -225,7 +225,7 @@ func (t *Table) Known(from string) (epoch, version uint64) {
 // take applies a lease of another tracker. A malformed one is left out.
 func (e *edit) take(s *source, l *pb.Lease) {
 	known := s.leases[l.GetPeerId()]
-	if !l.GetPartial() || len(l.GetWithdrawn()) > 0 {
+	if !l.GetPartial() {
 		delete(s.doubts, l.GetPeerId()) // that tracker has told
 	}
 	if l.GetGone() {
@@ -241,7 +241,7 @@ func (e *edit) take(s *source, l *pb.Lease) {
 	var changed []FileRef
 	if l.GetPartial() {
 		if known == nil {
-			s.doubt(l.GetPeerId(), e.t.cfg.Now().Add(e.t.cfg.Life))
+			s.doubt(l.GetPeerId(), nil, e.t.cfg.Now().Add(e.t.cfg.Life))
 			return // part of one that was left out
 		}
 		withdrawn, ok := decodeOffers(l.GetWithdrawn())
@@ -250,6 +250,7 @@ func (e *edit) take(s *source, l *pb.Lease) {
 		}
 		gone := refs(withdrawn, nil)
 		changed = refs(next.Offers, gone)
+		s.told(next.Peer, changed)
 		next.Offers = replaceOffers(known.Offers, next.Offers, gone)
 	}
 	e.set(s, next, l.GetVersion(), changed)
