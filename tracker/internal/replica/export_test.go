@@ -6,8 +6,20 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
+
+// Adopt makes id the network of a tracker that may be blank.
+func (r *Replica) Adopt(ctx context.Context, id protocol.NetworkID) error { return r.adopt(ctx, id) }
+
+// Note has a named value stored, as any change is.
+func (r *Replica) Note(ctx context.Context, name string) error {
+	return r.change(ctx, func(t *txn) error { t.putMeta(name, nil); return nil })
+}
+
+// Queued returns how many changes wait for the writer.
+func (r *Replica) Queued() int { return len(r.writer.jobs) }
 
 // StoreTogether has another tracker store changes that share one call, and
 // returns what came of each.

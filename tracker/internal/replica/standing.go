@@ -30,7 +30,8 @@ func (r *Replica) Network() protocol.NetworkID {
 	return protocol.NetworkID{}
 }
 
-// setNetwork may be called twice with one id: by two rounds that end together.
+// setNetwork is called before the start, then by the writer; twice with one id if
+// two rounds end together.
 func (r *Replica) setNetwork(id protocol.NetworkID) {
 	if r.network.CompareAndSwap(nil, &id) {
 		close(r.named)
@@ -137,16 +138,19 @@ func (r *Replica) tryAll() {
 // the first complete exchange of a blank tracker, or begins a network.
 func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID) error {
 	err := r.change(ctx, func(t *txn) error {
-		if known := r.Network(); !known.IsZero() && known != id {
+		known := r.Network()
+		if known.IsZero() {
+			known = t.network
+		}
+		if !known.IsZero() && known != id {
 			return errors.New("this tracker is part of another network already")
 		}
-		t.putMeta(metaNetwork, id[:])
+		t.adopt(id)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("store network id: %w", err)
 	}
-	r.setNetwork(id)
 	log.Infow("part of a network", "network", id.String())
 	return nil
 }

@@ -60,6 +60,7 @@ type txn struct {
 	batch   store.Batch
 	changed []catalog.Key // in order; a key changed twice stands there twice
 	last    map[catalog.Key]change
+	network protocol.NetworkID // that this tracker is part of once this is stored; zero: as before
 	// outdated came of other trackers unasked, and may be replayed.
 	outdated []outdated
 }
@@ -178,6 +179,9 @@ func (w *writer) commit(jobs []*job) {
 			w.ended() // reading goes on, whatever the disk
 			finish(jobs, errFull())
 			return
+		}
+		if !t.network.IsZero() {
+			w.r.setNetwork(t.network) // before the next change looks at it
 		}
 		w.settle(t)
 	}
@@ -359,6 +363,12 @@ func (t *txn) putBlobs(blobs map[protocol.FileID][]byte) {
 		}
 		t.batch.Blobs[id] = b
 	}
+}
+
+// adopt names the network in the same commit.
+func (t *txn) adopt(id protocol.NetworkID) {
+	t.network = id
+	t.putMeta(metaNetwork, id[:])
 }
 
 func (t *txn) putMeta(name string, v []byte) {
