@@ -14,7 +14,7 @@ func (c *Catalog) ShareFile(s Share, m *protocol.Manifest, manifestBytes int64) 
 		}))
 	}
 	if !c.IsShared(s) {
-		out = append(out, draft(shareKey(s), shareValue{on: true, seen: c.removals(s.Group, s.User)}))
+		out = append(out, draft(shareKey(s), shareValue{on: true, seen: c.seen(s.Group, s.User)}))
 	}
 	return append(out, c.claimFor(s, m.Name)...)
 }

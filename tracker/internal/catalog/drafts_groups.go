@@ -25,7 +25,7 @@ func SetRequest(g protocol.GroupID, u protocol.UserID, s RequestState) []Draft {
 func (c *Catalog) Grant(g protocol.GroupID, u protocol.UserID) []Draft {
 	var out []Draft
 	if !c.IsMember(g, u) {
-		out = append(out, draft(groupUserKey("grant", g, u), grantValue{seen: c.removals(g, u)}))
+		out = append(out, draft(groupUserKey("grant", g, u), grantValue{seen: c.seen(g, u)}))
 	}
 	if c.Request(g, u) == RequestOpen {
 		out = append(out, SetRequest(g, u, RequestAccepted)...)
@@ -52,13 +52,22 @@ func (c *Catalog) Transfer(g protocol.GroupID, u protocol.UserID) []Draft {
 	if group, ok := c.Group(g); ok && group.Owner == u {
 		return nil
 	}
-	return []Draft{draft(ownerKey(g), ownerValue{user: u, seen: c.removals(g, u)})}
+	return []Draft{draft(ownerKey(g), ownerValue{user: u, seen: c.seen(g, u)})}
 }
 
-// removals returns the last removal of u from g that each tracker has written.
-func (c *Catalog) removals(g protocol.GroupID, u protocol.UserID) []protocol.Stamp {
-	if m := c.known(g, u); m != nil {
-		return m.removals
+// seen returns the removals of u from g that what is written now has seen: the
+// last one of each tracker, of those that are here and those that the grant knows,
+// which may be on their way.
+func (c *Catalog) seen(g protocol.GroupID, u protocol.UserID) []protocol.Stamp {
+	m := c.known(g, u)
+	if m == nil {
+		return nil
 	}
-	return nil
+	all := m.removals
+	for _, s := range m.grantSeen {
+		if !hasSeen(all, []protocol.Stamp{s}) {
+			all = withRemoval(all, s)
+		}
+	}
+	return all
 }

@@ -25,6 +25,52 @@ func TestRemovalSettlesTheRequest(t *testing.T) {
 	}
 }
 
+// What was answered last on both sides is that the user is in, and the later
+// answer knew of no removal: the grant that did must not be lost to it.
+func TestGrantThatHasSeenMoreStays(t *testing.T) {
+	w, a, b := two(t)
+	w.club(t, 2)
+	g, u := gid(1), uid(3)
+	a.do(a.c.Grant(g, u))
+	a.do(a.c.Remove(g, u, a.id))
+	a.do(a.c.Grant(g, u))
+	b.do(b.c.Grant(g, u))
+	w.heal(t)
+	if !a.c.IsMember(g, u) || !b.c.IsMember(g, u) {
+		t.Error("let in last on both sides of a cut, and a member on neither")
+	}
+}
+
+// A grant is here before the removal that it has seen. Whoever is let in or
+// shares on top of it knows of both.
+func TestWhatIsBuiltOnAGrantHasSeenWhatItHas(t *testing.T) {
+	g, u := gid(1), uid(2)
+	w := newWorld(t, "A", "B", "C")
+	a, b, c := w.all[0], w.all[1], w.all[2]
+	w.club(t, 2)
+	b.do(b.c.Remove(g, u, b.id))
+	grant := b.do(b.c.Grant(g, u))
+	mustMerge(t, a.c, grant...)
+	a.do(a.share(2, 1, "x"))
+	mustMerge(t, c.c, grant...)
+	mustMerge(t, c.c, a.do(a.c.Remove(g, u, a.id))...)
+	if c.c.IsMember(g, u) {
+		t.Fatal("the removal ends nothing, so this shows nothing")
+	}
+	c.do(c.c.Grant(g, u))
+	if !c.c.IsMember(g, u) {
+		t.Error("let in, and not a member")
+	}
+	c.do(c.share(2, 2, "y"))
+	w.heal(t)
+	if !c.c.IsMember(g, u) {
+		t.Error("let in with all known, and not a member once all are told")
+	}
+	if c.c.IsShared(shareOf(2, 1)) || !c.c.IsShared(shareOf(2, 2)) {
+		t.Errorf("shared before the last removal %v, after it %v; want false, true", c.c.IsShared(shareOf(2, 1)), c.c.IsShared(shareOf(2, 2)))
+	}
+}
+
 func TestMembershipAcrossACut(t *testing.T) {
 	g, u := gid(1), uid(2)
 	tests := []struct {

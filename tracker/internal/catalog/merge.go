@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"cmp"
+	"slices"
 
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -23,7 +24,9 @@ func beats(kind Kind, v value, f, held Fact) bool {
 		// longer life must win: else a fact that some trackers have dropped as
 		// expired could beat one that others still hold.
 		return cmp.Or(cmp.Compare(untilOf(v), untilOf(valueOf(kind, held))), later) > 0
-	case KindDisabled, KindRequest, KindRemoved, KindGrant, KindOwner, KindShare, KindFileName:
+	case KindGrant:
+		return cmp.Or(compareGrants(v, valueOf(kind, held)), later) > 0
+	case KindDisabled, KindRequest, KindRemoved, KindOwner, KindShare, KindFileName:
 		return later > 0
 	}
 	return false
@@ -49,6 +52,19 @@ func (v verifierValue) setAt(at protocol.Stamp) protocol.Stamp {
 		return at
 	}
 	return v.set
+}
+
+// compareGrants goes by the removals seen, the latest first. So a grant that has
+// seen all that another one has, and more, is greater, and the one that counts is
+// never lost to one that does not, whichever was made later.
+func compareGrants(a, b value) int {
+	x, _ := a.(grantValue)
+	y, _ := b.(grantValue)
+	return slices.CompareFunc(latestFirst(x.seen), latestFirst(y.seen), protocol.Stamp.Compare)
+}
+
+func latestFirst(seen []protocol.Stamp) []protocol.Stamp {
+	return slices.SortedFunc(slices.Values(seen), func(a, b protocol.Stamp) int { return b.Compare(a) })
 }
 
 // hasSeen reports whether seen has every one of removals, or a later one of

@@ -210,6 +210,37 @@ func TestRemovalBeatsAllConcurrent(t *testing.T) {
 	})
 }
 
+// Members are those of whom any grant has seen every removal, whatever the
+// stamps of the grants. drawFacts has no grant that has seen a removal there is not.
+func TestMemberIsWhomAnyGrantThatHasSeenAllLetsIn(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		all := drawFacts(rt)
+		c := merged(rt, all...)
+		for g := range byte(3) {
+			for u := range byte(4) {
+				in := gid(g).String() + "/" + uid(u).String()
+				removals := under(all, catalog.Key("removed/"+in+"/"))
+				want := false
+				for _, grant := range under(all, catalog.Key("grant/"+in)) {
+					want = want || merged(rt, append(removals, grant)...).IsMember(gid(g), uid(u))
+				}
+				if got := c.IsMember(gid(g), uid(u)); got != want {
+					rt.Fatalf("user %d in group %d: member %v, want %v", u, g, got, want)
+				}
+			}
+		}
+	})
+}
+
+func under(all []catalog.Fact, prefix catalog.Key) (out []catalog.Fact) {
+	for _, f := range all {
+		if strings.HasPrefix(string(f.Key), string(prefix)) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // checkTree holds the tree against sums over all facts, reckoned anew.
 func checkTree(rt *rapid.T, c *catalog.Catalog) {
 	type placed struct {

@@ -32,7 +32,7 @@ func (b *batch) memberChange(g catalog.Group, u protocol.UserID, kind pb.MemberC
 
 // membership follows a grant or a removal: what counts is whether the user is
 // a member with all that is known now. Even a grant can end a membership: one
-// that is later than the grant in force, and has not seen all removals.
+// that has seen a removal that is later than all those here, and not all of these.
 func (b *batch) membership(m catalog.Meaning, stamp protocol.Stamp) {
 	isMember := b.c.IsMember(m.Group, m.User)
 	if isMember && m.Kind == catalog.KindRemoved {

@@ -190,7 +190,28 @@ func (m *model) check(c *catalog.Catalog) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("user %s has a password that user never set", u))
 		}
 	}
-	return append(wrong, m.checkRemovals(c)...)
+	return append(append(wrong, m.checkRemovals(c)...), m.checkGrants(c, here.facts)...)
+}
+
+// checkGrants finds who is no member although a grant was answered that has seen
+// every removal.
+func (m *model) checkGrants(c *catalog.Catalog, facts []catalog.Fact) (wrong []string) {
+	removals := map[inGroup][]catalog.Fact{}
+	for _, f := range facts {
+		if in, ok := removalOf(f.Key); ok {
+			removals[in] = append(removals[in], f)
+		}
+	}
+	for _, a := range m.acked {
+		for _, f := range a.facts {
+			in, ok := placeOf(f.Key, "grant", 3)
+			if ok && !c.IsMember(in.group, in.user) &&
+				catalogOf(append(slices.Clone(removals[in]), f)).IsMember(in.group, in.user) {
+				wrong = append(wrong, fmt.Sprintf("let in, with all removals known, and no member: %s of %s", f.Key, f.Stamp))
+			}
+		}
+	}
+	return wrong
 }
 
 // checkRemovals finds who is a member although a removal was answered that no
@@ -235,9 +256,12 @@ func keys(facts []catalog.Fact) (out []catalog.Key) {
 }
 
 // removalOf reads removed/<gid>/<uid>/<tracker>.
-func removalOf(k catalog.Key) (in inGroup, ok bool) {
+func removalOf(k catalog.Key) (in inGroup, ok bool) { return placeOf(k, "removed", 4) }
+
+// placeOf returns whom in which group a key of some kind and so many parts is about.
+func placeOf(k catalog.Key, kind string, parts int) (in inGroup, ok bool) {
 	part := strings.Split(string(k), "/")
-	if len(part) != 4 || part[0] != "removed" {
+	if len(part) != parts || part[0] != kind {
 		return in, false
 	}
 	var err, err2 error
