@@ -148,7 +148,7 @@ func (r *Replica) blobFrom(ctx context.Context, l *link, id protocol.FileID) ([]
 	for {
 		var got *pb.Blob
 		req := &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{Id: id[:], Offset: uint64(len(out))}}}
-		if err := r.call(ctx, l, req, func(reply *pb.SyncReply) error { got = reply.GetBlob(); return nil }); err != nil {
+		if err := r.bulkCall(ctx, l, req, func(reply *pb.SyncReply) error { got = reply.GetBlob(); return nil }); err != nil {
 			return nil, err
 		}
 		size := got.GetSize()

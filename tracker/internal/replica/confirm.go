@@ -118,7 +118,7 @@ func (r *Replica) storeParts(ctx context.Context, l *link, batch []*confirmation
 		r.storeParts(ctx, l, batch[n:])
 		return
 	}
-	if isTimeout(err) {
+	if isTimeout(err) && !errors.Is(err, errQueued) {
 		l.setLate(true)
 	}
 	for _, c := range batch {

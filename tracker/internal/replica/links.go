@@ -37,6 +37,7 @@ type link struct {
 	slots   chan struct{} // of requests of it that are served
 	waiting chan struct{} // of requests of it that wait for one of those
 	calls   chan struct{} // of requests to it that are under way
+	bulk    chan struct{} // of those among them that are for manifests
 
 	mu        sync.Mutex
 	connected bool // it has answered, and is of this network
@@ -128,6 +129,7 @@ func (r *Replica) newLink(info peer.AddrInfo) *link {
 		asks: make(chan chan struct{}), nudges: make(chan struct{}, 1),
 		confirm: make(chan *confirmation, confirmQueue), slots: make(chan struct{}, maxStreams),
 		waiting: make(chan struct{}, maxWaiting), calls: make(chan struct{}, maxCalls),
+		bulk: make(chan struct{}, maxBulk),
 	}
 	r.cfg.Host.Peerstore().ClearAddrs(info.ID) // those of an older list
 	r.cfg.Host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)

@@ -92,6 +92,9 @@ func (r *Replica) exchange(ctx context.Context, l *link) {
 			l.nudge() // it has asked us meanwhile: it refused before it knew this one
 			return
 		}
+		if errors.Is(err, errQueued) {
+			return // it was not asked
+		}
 		r.unanswered(l, isTimeout(err))
 		return
 	}

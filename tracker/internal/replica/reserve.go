@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"path"
 	"slices"
 	"sync"
@@ -171,7 +172,7 @@ func (r *Replica) reserveAt(ctx context.Context, l *link, token string, k catalo
 		granted = reply.GetReserved().GetGranted()
 		return nil
 	})
-	if isTimeout(err) {
+	if isTimeout(err) && !errors.Is(err, errQueued) {
 		l.setLate(true)
 	}
 	return granted, err

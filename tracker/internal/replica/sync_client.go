@@ -23,11 +23,19 @@ const (
 	// It is below maxStreams, since the other side may still have a request on its
 	// hands whose reply has ended here.
 	maxCalls = 12
+	// maxBulk is how many of those are for manifests, which may take long over a slow
+	// line: reservations and confirmations, which must not, find a place.
+	maxBulk = 8
 	// maxFrames bounds the replies on one stream: 1,000 of half a megabyte.
 	maxFrames = 1_000
 )
 
-var errReply = errors.New("the reply does not fit the request")
+var (
+	errReply = errors.New("the reply does not fit the request")
+	// errQueued is with the error of a call that has not begun: its end says
+	// nothing of the other tracker.
+	errQueued = errors.New("too many calls to this tracker are under way")
+)
 
 // call sends one request and hands each frame of the reply to each. It never
 // dials. What the reply's hello tells is noted.
@@ -38,7 +46,7 @@ func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each f
 	case l.calls <- struct{}{}:
 		defer func() { <-l.calls }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", errQueued, ctx.Err())
 	}
 	s, err := r.cfg.Host.NewStream(network.WithNoDial(ctx, "sync"), l.id, p2pproto.ID(protocol.SyncProtocol))
 	if err != nil {
@@ -55,6 +63,17 @@ func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each f
 	}
 	l.setLate(false)
 	return s.Close()
+}
+
+// bulkCall is call for what may take long.
+func (r *Replica) bulkCall(ctx context.Context, l *link, req *pb.SyncRequest, each func(*pb.SyncReply) error) error {
+	select {
+	case l.bulk <- struct{}{}:
+		defer func() { <-l.bulk }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errQueued, ctx.Err())
+	}
+	return r.call(ctx, l, req, each)
 }
 
 func (r *Replica) converse(ctx context.Context, l *link, s network.Stream, req *pb.SyncRequest, each func(*pb.SyncReply) error) error {
