@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -173,6 +174,51 @@ func TestEmptyProposalUnderLoad(t *testing.T) {
 	// A commit here, and one or two at the other tracker, each behind one that runs.
 	if took[10] > 8*commit {
 		t.Errorf("half of them waited %v or longer, a commit takes %v", took[10], commit)
+	}
+}
+
+// A client that goes away while its change is being confirmed leaves no doubt
+// behind: the change is confirmed all the same.
+func TestWhoGoesAwayLeavesNoDoubt(t *testing.T) {
+	nodes := cluster(t, 2)
+	disk := &heldStore{nodes[1].store, make(chan struct{}, 100), make(chan struct{}, 100)}
+	nodes[1].store = disk
+	for range 20 { // to begin with
+		disk.release <- struct{}{}
+	}
+	for _, nd := range nodes {
+		nd.config = seldom
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[0].mustRegister("ada")
+	await(t, "equal roots are seen", func() bool {
+		s, err := nodes[0].register("ada", userID("ada"))
+		return err == nil && s.On == 2
+	})
+	for len(disk.release) > 0 {
+		<-disk.release
+	}
+	for len(disk.begun) > 0 {
+		<-disk.begun
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan replica.Stored, 1)
+	go func() {
+		s, err := nodes[0].Propose(ctx, replica.Proposal{Build: func(*catalog.Catalog) ([]catalog.Draft, error) {
+			return catalog.SetDisabled(userID("ada"), true), nil
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- s
+	}()
+	<-disk.begun // it is on the first disk, and at the second
+	cancel()
+	time.Sleep(20 * time.Millisecond)
+	close(disk.release)
+	if s := <-done; s.On != 2 || !nodes[0].IsLevel() {
+		t.Errorf("stored on %d, and everything known to be on both: %v; want 2, true", s.On, nodes[0].IsLevel())
 	}
 }
 

@@ -27,7 +27,8 @@ type confirmation struct {
 }
 
 // confirmed has one more tracker store the facts and tells how many have them.
-// It tries preferred first, then the others, within protocol.ConfirmTimeout.
+// It tries preferred first, then the others, within protocol.ConfirmTimeout, and does
+// not end with ctx: whether all is confirmed is of use to others than the caller.
 func (r *Replica) confirmed(ctx context.Context, w written, preferred *link) Stored {
 	others := r.links.all()
 	s := Stored{On: 1, Trackers: len(others) + 1, Stamp: w.stamp}
@@ -53,8 +54,6 @@ func (r *Replica) confirmed(ctx context.Context, w written, preferred *link) Sto
 			log.Infow("have a change stored elsewhere", "tracker", l.name, "err", err)
 		case <-limit.C:
 			l.setLate(true)
-			return s
-		case <-ctx.Done():
 			return s
 		case <-r.ctx.Done():
 			return s

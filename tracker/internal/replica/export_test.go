@@ -18,6 +18,13 @@ func (r *Replica) Note(ctx context.Context, name string) error {
 	return r.change(ctx, func(t *txn) error { t.putMeta(name, nil); return nil })
 }
 
+// IsLevel reports whether it is known that another tracker has what this one has.
+func (r *Replica) IsLevel() bool {
+	r.proofs.mu.Lock()
+	defer r.proofs.mu.Unlock()
+	return r.proofs.level
+}
+
 // Queued returns how many changes wait for the writer.
 func (r *Replica) Queued() int { return len(r.writer.jobs) }
 
