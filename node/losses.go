@@ -58,6 +58,8 @@ func (d *Download) fill(ctx context.Context, part finisher, fetch func() error) 
 		if err = fetch(); err == nil {
 			path, stamp, missing, err = part.Finish(ctx)
 			err = d.finishing(err)
+		} else if code := protocol.CodeOf(err); code == protocol.CodeState || code == protocol.CodePerm {
+			err = d.local(err) // the file is opened anew
 		}
 		switch {
 		case errors.Is(err, errLost), err == nil && len(missing) > 0:

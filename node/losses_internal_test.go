@@ -128,3 +128,17 @@ func TestRepairsAreBounded(t *testing.T) {
 		t.Errorf("what was fetched is gone: %v", err)
 	}
 }
+
+// A fault of the disk that the swarm has given up on ends no download that has
+// begun: its file is opened anew.
+func TestLastingFaultMayPass(t *testing.T) {
+	for _, code := range []protocol.Code{protocol.CodeState, protocol.CodePerm} {
+		d := newDownload(nil, records.Download{State: recActive})
+		d.begun = true
+		fault := protocol.Errorf(code, "broken")
+		_, _, err := d.fill(t.Context(), &losing{}, func() error { return fault })
+		if p, ok := errors.AsType[*passingError](err); !ok || p.counts || !errors.Is(err, fault) {
+			t.Errorf("%s: got %#v, want it to pass", code, err)
+		}
+	}
+}

@@ -13,6 +13,9 @@ import (
 const (
 	// retryAfter is how long the disk is left alone after a failed write.
 	retryAfter = 3 * time.Second
+	// reopenAfter is how long a fault lasts, but for a full disk, before the run
+	// ends with it: where a disk was away, what was opened before stays dead.
+	reopenAfter = 15 * time.Second
 	// hungAfter is how long writes may be under way and none end: a slow card
 	// takes as long for a sync, after which many end at once.
 	hungAfter = 30 * time.Second
@@ -30,6 +33,7 @@ type disk struct {
 	probe  *write
 	trying bool
 	next   time.Time
+	since  time.Time // of the fault
 
 	slots  chan struct{} // held by writes under way
 	out    int           // pieces that are verified, wait for a slot, or are written
@@ -97,11 +101,16 @@ func (l *loop) fault(ctx context.Context, w *write, err error) {
 		l.step(ctx, scheduler.PieceUnsaved{Piece: w.piece})
 		return
 	}
+	now, code := time.Now(), protocol.CodeOf(err)
 	if d.probe == nil {
 		log.Errorw("piece cannot be stored, paused", "file", l.manifest.Name, "piece", w.piece, "err", err)
+		d.since = now
 	}
-	d.probe, d.trying, d.next = w, false, time.Now().Add(retryAfter)
-	l.step(ctx, scheduler.Paused{Code: protocol.CodeOf(err), Message: err.Error()})
+	d.probe, d.trying, d.next = w, false, now.Add(retryAfter)
+	l.step(ctx, scheduler.Paused{Code: code, Message: err.Error()})
+	if (code == protocol.CodeState || code == protocol.CodePerm) && now.Sub(d.since) >= reopenAfter {
+		l.over, l.err = true, err
+	}
 }
 
 // retryWrite tries the kept piece again when its time has come.

@@ -96,3 +96,41 @@ func TestSeatOfAFaultyDisk(t *testing.T) {
 		})
 	}
 }
+
+// A fault that lasts ends the run, so that the file is opened anew: where a disk
+// was away and is there again, what was opened before stays dead. A full disk
+// needs no such thing, and a fault that passes neither.
+func TestLastingFaultEndsTheRun(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault error
+		lasts time.Duration
+		ends  protocol.Code
+	}{
+		{"dead", protocol.Errorf(protocol.CodeState, "broken"), time.Hour, protocol.CodeState},
+		{"read-only", protocol.Errorf(protocol.CodePerm, "read-only"), time.Hour, protocol.CodePerm},
+		{"dead for a moment", protocol.Errorf(protocol.CodeState, "broken"), 8 * time.Second, ""},
+		{"full", protocol.ErrDiskFull, time.Hour, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, f := newWorld(), newFile(400)
+				w.add("p0", f, 10*time.Millisecond)
+				r := start(t, w, f, nil, nil)
+				r.until(t, "beginning", time.Minute, func(p swarm.Progress) bool { return p.Have >= 50 })
+				f.setFault(tt.fault)
+				if tt.ends != "" {
+					r.wait(t, 20*time.Second)
+					if code := protocol.CodeOf(r.err); code != tt.ends {
+						t.Errorf("run: got %v, want %s", r.err, tt.ends)
+					}
+					r.settled(t, w)
+					return
+				}
+				time.Sleep(tt.lasts)
+				f.setFault(nil)
+				r.finish(t, w, f, 20*time.Second)
+			})
+		})
+	}
+}

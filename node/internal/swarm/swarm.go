@@ -100,8 +100,9 @@ func New(cfg Config) *Swarm {
 	return s
 }
 
-// Run fetches until all pieces are verified (nil), the context ends, or it can
-// never succeed: E_BAD_MANIFEST, E_BAD_DATA. It waits for its goroutines.
+// Run fetches until all pieces are verified (nil), the context ends, it can
+// never succeed (E_BAD_MANIFEST, E_BAD_DATA), or the file has taken no piece for
+// a while and must be opened anew (E_STATE, E_PERM). It waits for its goroutines.
 // Without peers, and while the disk is full or does not answer, it waits and
 // says so in Progress.
 // It may be called once.
