@@ -305,6 +305,94 @@ func wantLost(t *testing.T, p *filestore.Partial, want bool) {
 	}
 }
 
+// Whatever one failed sync has cost is told once, after all of it is known.
+func TestLossIsToldOnce(t *testing.T) {
+	content := random(12*1024, 1)
+	m := describe("a", content, 1024)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var unreadable atomic.Bool
+		p := openFaulty(t, target(t, dir, "a", m), m, &journal{}, &filestore.Faults{
+			Sync: func() error {
+				if unreadable.CompareAndSwap(false, true) {
+					return syscall.EIO
+				}
+				return nil
+			},
+			Read: func(int64) error {
+				if unreadable.Load() {
+					time.Sleep(100 * time.Millisecond)
+					return syscall.EIO
+				}
+				return nil
+			},
+		})
+		for i := range m.Pieces {
+			write(t, p, content, i)
+		}
+		told := 0
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			select {
+			case <-p.Lost():
+				told++
+				if _, bits := p.Have(); !slices.Equal(bits, []byte{0, 0}) {
+					t.Errorf("told while %x is there", bits)
+				}
+			default:
+			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times of one loss", told)
+		}
+		check(t, p.Close())
+	})
+}
+
+// A disk that is full at the sync loses nothing that reads back right, though it
+// takes nothing that is written again.
+func TestFullDiskLosesNothing(t *testing.T) {
+	content := random(12*1024, 1)
+	m := describe("a", content, 1024)
+	dir := t.TempDir()
+	for _, full := range []error{syscall.EDQUOT, syscall.ENOSPC} {
+		t.Run(full.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var isFull atomic.Bool
+				fault := func() error {
+					if isFull.Load() {
+						return full
+					}
+					return nil
+				}
+				to, j := target(t, dir, "a", m), &journal{}
+				p := openFaulty(t, to, m, j, &filestore.Faults{
+					Sync:  fault,
+					Write: func(int64, int) error { return fault() },
+				})
+				write(t, p, content, 0, 1, 2)
+				isFull.Store(true)
+				time.Sleep(10 * time.Second)
+				wantLost(t, p, false)
+				if _, bits := p.Have(); bits[0] != 0xe0 {
+					t.Errorf("Have = %x, want the first three", bits)
+				}
+				if j.count() != 0 {
+					t.Error("what is not durable is recorded")
+				}
+				_, err := p.WritePiece(3, piece(m, content, 3))
+				wantCode(t, "WritePiece", err, protocol.CodeDiskFull)
+				isFull.Store(false)
+				time.Sleep(3 * time.Second)
+				wantLost(t, p, false)
+				check(t, haveIsTrue(p, content))
+				writeMissing(t, p, content)
+				check(t, p.Remove())
+			})
+		})
+	}
+}
+
 func TestJournalFault(t *testing.T) {
 	content := random(8*1024, 1)
 	m := describe("a", content, 1024)

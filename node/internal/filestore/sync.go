@@ -121,10 +121,13 @@ func (s *syncer) run() {
 // write makes a snapshot of the verified pieces durable, and records it at once
 // or when there is enough to record.
 func (s *syncer) write(record bool) error {
-	if s.doubtful {
-		s.rewrite()
-	}
 	pieces := s.part.pieces
+	if s.doubtful {
+		if err := s.rewrite(); err != nil {
+			pieces.settle(0, err)
+			return err
+		}
+	}
 	have, waiting := pieces.take()
 	if s.saved != nil && have.equal(s.saved) {
 		pieces.settle(waiting, nil)
@@ -162,9 +165,13 @@ func journalFault(err error, part string) error {
 
 // rewrite writes the pieces that are not journaled once more: after a failed
 // sync the system may hold them as clean though they never reached the disk.
-// One that does not read back as it was is missing again.
-func (s *syncer) rewrite() {
+// Those that do not read back as they were are missing again. E_DISK_FULL leaves
+// the others as they are, to be written when there is room: what was just read
+// back, and is written over by the same bytes, is not lost by that.
+func (s *syncer) rewrite() error {
 	p := s.part
+	var lost []int
+	defer func() { s.lose(lost) }()
 	have, _ := p.pieces.snapshot()
 	buf := make([]byte, p.manifest.PieceLength)
 	for i := range p.manifest.Pieces {
@@ -174,18 +181,25 @@ func (s *syncer) rewrite() {
 		piece, off := buf[:p.manifest.PieceSize(i)], p.manifest.PieceOffset(i)
 		if _, err := p.data.ReadAt(piece, off); err != nil || judgeBytes(piece, p.manifest.Pieces[i]) != Good {
 			log.Errorw("a written piece is lost", "file", protocol.Printable(p.manifest.Name), "piece", i, "err", err)
-			s.lose(i)
+			lost = append(lost, i)
 			continue
 		}
-		if _, err := p.data.WriteAt(piece, off); err != nil {
-			s.lose(i) // it may be torn now
+		if _, err := p.data.WriteAt(piece, off); isDiskFull(err) {
+			return LocalFault(err, "writing", p.partPath())
+		} else if err != nil {
+			lost = append(lost, i) // it may be torn now
 		}
 	}
+	return nil
 }
 
-// lose takes back a piece, and tells whoever fetches.
-func (s *syncer) lose(i int) {
-	s.part.pieces.remove(i)
+// lose takes back pieces, and tells whoever fetches: once, since each time it
+// begins anew.
+func (s *syncer) lose(pieces []int) {
+	if len(pieces) == 0 {
+		return
+	}
+	s.part.pieces.remove(pieces...)
 	select {
 	case s.part.lost <- struct{}{}:
 	default: // told already
