@@ -39,7 +39,7 @@ func (d *Download) forget() error {
 		if r.State == recComplete { // it was through before it could be stopped
 			return notUnderWay(r)
 		}
-		if err := removePart(r.Target); err != nil {
+		if err := removeData(r); err != nil {
 			return err
 		}
 		if err := a.node.records.DeleteDownload(r.User, r.Group, r.File); err != nil {
@@ -92,7 +92,7 @@ func (a *account) dropOther(old *Download, r records.Download) error {
 		return nil // the journal too: it is of the same partial file
 	}
 	if o.State != recComplete {
-		if err := removePart(o.Target); err != nil {
+		if err := removeData(o); err != nil {
 			log.Infow("cannot remove the partial file of a failed download", "file", o.File, "err", err)
 		}
 	}

@@ -114,3 +114,54 @@ func TestReplacedDownloadKeepsItsJournal(t *testing.T) {
 		}
 	}
 }
+
+// A file that was found spoiled, and has its final name still, goes with its
+// download. One that the user has changed since stays, and so does nothing where
+// the folder is gone.
+func TestSpoiledFileGoesWithItsDownload(t *testing.T) {
+	ways := map[string]func(a *account, d *Download) error{
+		"cancelled": func(_ *account, d *Download) error { return d.forget() },
+		"failed, and begun anew elsewhere": func(a *account, d *Download) error {
+			d.rec.State = recFailed
+			to := d.rec
+			to.Target.Dir = t.TempDir()
+			return a.dropOther(d, to)
+		},
+	}
+	for way, drop := range ways {
+		for _, state := range []string{"spoiled", "changed by the user", "gone with its folder"} {
+			t.Run(way+", "+state, func(t *testing.T) {
+				a, rec := recorded(t)
+				path := rec.Target.Path()
+				if err := os.Rename(filepath.Join(rec.Target.Dir, rec.Target.Part), path); err != nil {
+					t.Fatal(err)
+				}
+				info, err := os.Stat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec.Unchecked = filestore.Stamp{Size: info.Size(), ModTime: info.ModTime()}
+				switch state {
+				case "changed by the user":
+					err = os.WriteFile(path, []byte("something else"), 0o600)
+				case "gone with its folder":
+					err = os.RemoveAll(rec.Target.Dir)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := newDownload(a, rec)
+				a.downloads[d.key] = d
+				if err := drop(a, d); err != nil {
+					t.Error(err)
+				}
+				if record, _, data := kept(t, a, rec); record || data {
+					t.Errorf("left: record %v, partial data %v", record, data)
+				}
+				if _, err := os.Stat(path); (err == nil) != (state == "changed by the user") {
+					t.Errorf("under the final name: %v", err)
+				}
+			})
+		}
+	}
+}

@@ -208,6 +208,17 @@ func (d *Download) onDisk() int64 {
 	return done
 }
 
+// removeData removes what a download that is not complete has on disk: its
+// partial file, which may have the final name still if it was found spoiled.
+func removeData(r records.Download) error {
+	if r.Unchecked != (filestore.Stamp{}) {
+		if err := filestore.TakeBack(r.Target, r.Unchecked); err != nil && protocol.CodeOf(err) != protocol.CodeNotFound {
+			return err
+		}
+	}
+	return removePart(r.Target)
+}
+
 // removePart removes the partial file of a download; it may be gone already.
 func removePart(t filestore.Target) error {
 	if t.Part == "" {
