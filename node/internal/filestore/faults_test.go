@@ -195,7 +195,7 @@ func TestDataBeforeRecord(t *testing.T) {
 }
 
 func TestJournalPace(t *testing.T) {
-	content := random(40*protocol.PieceLength, 1)
+	content := random(130*protocol.PieceLength, 1)
 	m := describe("a", content, protocol.PieceLength)
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -214,18 +214,15 @@ func TestJournalPace(t *testing.T) {
 		if j.count() != 1 {
 			t.Errorf("%d saves after 2 s, want 1", j.count())
 		}
-		for i := 1; i <= 32; i++ {
+		for i := 1; i <= 128; i++ {
 			write(t, p, content, i)
-			if i == 16 {
-				synctest.Wait() // they are synced
-				if j.count() != 1 {
-					t.Errorf("%d saves after 16 pieces, want 1", j.count())
-				}
+			if i%16 != 0 {
+				continue
 			}
-		}
-		synctest.Wait()
-		if j.count() != 2 {
-			t.Errorf("%d saves after 32 pieces, want 2", j.count())
+			synctest.Wait() // they are synced
+			if want := 1 + i/128; j.count() != want {
+				t.Errorf("%d saves after %d pieces, want %d", j.count(), i, want)
+			}
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()

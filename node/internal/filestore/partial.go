@@ -67,7 +67,7 @@ func (p *Partial) Verify(i int, data []byte) Verdict {
 }
 
 // Store writes a piece that Verify found good; then it may be served. It is
-// synced with others (8 MiB or 2 s) and journaled (16 MiB or 2 s); while 16 MiB
+// synced with others (8 MiB or 2 s) and journaled (64 MiB or 2 s); while 16 MiB
 // are not synced, Store waits, as it does for a disk that does not answer. The
 // error is a local fault (E_DISK_FULL, E_STATE, ...) and leaves the piece
 // missing. A piece that is there already is not written.

@@ -16,9 +16,10 @@ const (
 	// disk that is slower than the network the network waits. It is two pieces
 	// where pieces are that large.
 	volatileBytes = 16 << 20
-	// journalBytes is how much is synced before it is recorded: what is synced and
-	// not recorded is looked at once more after a crash, and not fetched again.
-	journalBytes = 16 << 20
+	// journalBytes is how much is synced before it is recorded. A record takes as
+	// long as a sync, which has to wait meanwhile. What is synced and not recorded is
+	// looked at once more after a crash, in a tenth of a second, and not fetched again.
+	journalBytes = 64 << 20
 	// syncPace is how long a piece waits for others before it is synced and
 	// recorded, and how long a failed sync waits before it is tried again.
 	syncPace = 2 * time.Second
