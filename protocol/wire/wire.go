@@ -27,8 +27,12 @@ type Reader struct {
 }
 
 // NewReader reads messages of at most limit bytes from r.
-func NewReader(r io.Reader, limit int) *Reader {
-	return &Reader{r: bufio.NewReaderSize(r, 4<<10), limit: limit}
+func NewReader(r io.Reader, limit int) *Reader { return NewReaderSize(r, limit, 4<<10) }
+
+// NewReaderSize is NewReader that reads at most ahead bytes, at least 16, before
+// they are asked for.
+func NewReaderSize(r io.Reader, limit, ahead int) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, ahead), limit: limit}
 }
 
 // Read reads one message into m. At a clean end of the stream it returns

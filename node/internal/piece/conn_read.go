@@ -24,6 +24,9 @@ type download struct {
 // read takes messages until the stream ends, and says why.
 func (c *Conn) read() error {
 	d := &download{Conn: c, reader: wire.NewReader(c.stream, protocol.MaxPieceHeader)}
+	if c.cfg.Limit != nil { // what is read before it may be is beyond the limit
+		d.reader = wire.NewReaderSize(c.stream, protocol.MaxPieceHeader, 256)
+	}
 	if err := d.first(); err != nil {
 		return err
 	}
@@ -223,22 +226,23 @@ func (d *download) piece(m *pb.Piece) error {
 // fill reads all of p and returns the time of the last byte.
 func (d *download) fill(p []byte, now time.Time) (time.Time, error) {
 	raw := d.reader.Raw()
+	granted := len(p) // how much of it may be read before it waits for the limit
+	if d.cfg.Limit != nil {
+		granted = 0
+	}
 	for len(p) > 0 {
-		next := p
-		if d.cfg.Limit != nil {
-			next = p[:min(len(p), limitBurst)]
-		}
-		n, err := raw.Read(next)
-		p = p[n:]
-		now = time.Now()
-		d.pace.moved(now, n)
-		if d.cfg.Limit != nil {
+		if granted == 0 {
+			granted = min(len(p), limitBurst)
 			d.pace.pause() // that the rest waits is our doing
-			if !d.cfg.Limit.wait(n, d.ended) {
+			if !d.cfg.Limit.wait(granted, d.ended) {
 				return now, errEnded
 			}
 			d.pace.resume(time.Now())
 		}
+		n, err := raw.Read(p[:granted])
+		p, granted = p[n:], granted-n
+		now = time.Now()
+		d.pace.moved(now, n)
 		if err != nil && len(p) > 0 {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF

@@ -2,6 +2,8 @@ package piece_test
 
 import (
 	"bytes"
+	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,26 +12,85 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
+// gauge notes what moves when.
+type gauge struct {
+	mu    sync.Mutex
+	at    []time.Time
+	bytes []int
+}
+
+func (g *gauge) moved(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at, g.bytes = append(g.at, time.Now()), append(g.bytes, n)
+}
+
+func (g *gauge) reset() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at, g.bytes = nil, nil
+}
+
+// burst returns by how many bytes any stretch of time had more than the rate allows.
+func (g *gauge) burst(rate int64) (most float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sum, low := 0.0, math.Inf(1)
+	for i, n := range g.bytes {
+		allowed := g.at[i].Sub(g.at[0]).Seconds() * float64(rate)
+		low = min(low, sum-allowed)
+		sum += float64(n)
+		most = max(most, sum-allowed-low)
+	}
+	return most
+}
+
+// gauged is an end of a stream of which is noted what it reads or writes.
+type gauged struct {
+	*pipeEnd
+	read, wrote *gauge // nil for not
+}
+
+func (g gauged) Read(p []byte) (int, error) {
+	n, err := g.pipeEnd.Read(p)
+	if g.read != nil {
+		g.read.moved(n)
+	}
+	return n, err
+}
+
+func (g gauged) Write(p []byte) (int, error) {
+	if g.wrote != nil {
+		g.wrote.moved(len(p))
+	}
+	return g.pipeEnd.Write(p)
+}
+
 // fetchLimited fetches the file by so many streams at once, in simulated time,
-// and returns how long that took.
-func fetchLimited(t *testing.T, f *file, streams int, up, down *piece.Limit) (took time.Duration) {
+// and returns how long that took and what moved at either end.
+func fetchLimited(t *testing.T, f *file, streams int, up, down *piece.Limit) (took time.Duration, sent, got *gauge) {
 	t.Helper()
 	a := newAdmission(f)
 	s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Limit: up})
 	var conns []*piece.Conn
 	var events []*eventsOf
 	began := time.Now()
-	pieces := len(f.manifest.Pieces)
-	for i := range streams {
+	sent, got = new(gauge), new(gauge)
+	for range streams {
 		ours, theirs := pipe()
-		go s.Serve(theirs, "leecher")
+		go s.Serve(gauged{theirs, nil, sent}, "leecher")
 		e := &eventsOf{newEvents()}
-		c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put, Limit: down})
+		c := piece.Start(gauged{ours, got, nil}, piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put, Limit: down})
 		want[piece.Bitfield](t, e.events)
+		conns, events = append(conns, c), append(events, e)
+	}
+	sent.reset() // what is said before any piece is asked for is not limited
+	got.reset()
+	pieces := len(f.manifest.Pieces)
+	for i, c := range conns {
 		for at := i; at < pieces; at += streams {
 			c.Request(at)
 		}
-		conns, events = append(conns, c), append(events, e)
 	}
 	for i, e := range events {
 		for range (pieces - i + streams - 1) / streams {
@@ -46,7 +107,7 @@ func fetchLimited(t *testing.T, f *file, streams int, up, down *piece.Limit) (to
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	return took
+	return took, sent, got
 }
 
 type eventsOf struct{ *events }
@@ -92,11 +153,21 @@ func TestLimits(t *testing.T) {
 					}
 					return piece.NewLimit(rate)
 				}
-				took := fetchLimited(t, newFile(size), tt.streams, limit(tt.up), limit(tt.down))
+				took, sent, got := fetchLimited(t, newFile(size), tt.streams, limit(tt.up), limit(tt.down))
 				// What may move at once, 64 KiB, comes for nothing.
 				least := time.Duration(float64(size-64<<10) / float64(tt.want) * float64(time.Second))
 				if took < least-time.Millisecond || took > least+least/20 {
 					t.Errorf("%d bytes at %d B/s took %v, want %v and 5 %% more at most", size, tt.want, took, least)
+				}
+				// No stretch of time, however short, has more than 64 KiB beyond the
+				// rate, but for headers and the 256 bytes that a stream reads ahead.
+				for rate, g := range map[int64]*gauge{tt.up: sent, tt.down: got} {
+					if rate == 0 {
+						continue
+					}
+					if b := g.burst(rate); b > 64<<10+float64(512*tt.streams) || b < 32<<10 {
+						t.Errorf("a burst of %.0f bytes at %d B/s, want 64 KiB", b, rate)
+					}
 				}
 			})
 		})
