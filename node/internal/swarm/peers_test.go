@@ -271,3 +271,27 @@ func TestWithdrawnPeerIsNotDialed(t *testing.T) {
 		r.finish(t, w, f, time.Minute)
 	})
 }
+
+// TestSeedersLackPieces: who is there does not have what is missing. That is
+// told, and the download goes on when somebody has it.
+func TestSeedersLackPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := newWorld(), newFile(20)
+		part := w.add("p0", f, 10*time.Millisecond)
+		part.has = make([]bool, 20)
+		for i := range 18 {
+			part.has[i] = true
+		}
+		r := start(t, w, f, nil, nil)
+		r.until(t, "reason", 5*time.Second, func(p swarm.Progress) bool {
+			return p.Reason == protocol.CodeNoSeeders && p.Peers == 1 && p.Have == 18 && strings.Contains(p.Message, "(2 of 20 pieces)")
+		})
+		time.Sleep(time.Hour)
+		if p := r.Progress(); p.Reason != protocol.CodeNoSeeders || p.Have != 18 {
+			t.Errorf("progress: %+v", p)
+		}
+		w.add("p1", f, 10*time.Millisecond)
+		r.AddPeer(swarm.Peer{ID: "p1"})
+		r.finish(t, w, f, 5*time.Second)
+	})
+}
