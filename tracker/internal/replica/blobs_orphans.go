@@ -34,27 +34,37 @@ func (r *Replica) collectOrphans() {
 }
 
 func (r *Replica) sweepOrphans(now time.Time) error {
-	kept, err := r.blobIDs()
-	if err != nil {
+	old, named, err := r.oldOrphans(now)
+	if err != nil || len(old) == 0 {
 		return err
 	}
-	named := map[protocol.FileID]bool{}
+	return r.dropOrphans(old, named, now)
+}
+
+// oldOrphans returns what nobody has named for long enough, and what is named.
+func (r *Replica) oldOrphans(now time.Time) (old []protocol.FileID, named map[protocol.FileID]bool, err error) {
+	kept, err := r.blobIDs()
+	if err != nil {
+		return nil, nil, err
+	}
+	named = map[protocol.FileID]bool{}
 	r.View(func(c *catalog.Catalog) {
 		for id := range c.Blobs() {
 			named[id] = true
 		}
 	})
-	old := r.blobs.unnamed(kept, named, now)
-	if len(old) == 0 {
-		return nil
-	}
+	return r.blobs.unnamed(kept, named, now), named, nil
+}
+
+// dropOrphans drops those of old that were neither named nor held since the look.
+func (r *Replica) dropOrphans(old []protocol.FileID, named map[protocol.FileID]bool, now time.Time) error {
 	return r.change(r.ctx, func(t *txn) error {
-		late := map[protocol.FileID]bool{} // named since the look
+		late := map[protocol.FileID]bool{}
 		for id := range t.cat.Blobs() {
 			late[id] = !named[id]
 		}
 		t.batch.DeleteBlobs = append(t.batch.DeleteBlobs, slices.DeleteFunc(old, func(id protocol.FileID) bool {
-			return late[id] || r.blobs.age(id, now) < orphanLife // or held since
+			return late[id] || r.blobs.age(id, now) < orphanLife
 		})...)
 		return nil
 	})

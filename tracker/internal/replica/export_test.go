@@ -43,13 +43,19 @@ func (r *Replica) StoreTogether(ctx context.Context, at peer.ID, changes ...[]ca
 }
 
 // SweepAfter drops what nobody has named for a day, as if d had gone by since the
-// manifests came.
-func (r *Replica) SweepAfter(d time.Duration, between func()) error {
+// manifests came. before is called ahead of the look, between behind it.
+func (r *Replica) SweepAfter(d time.Duration, before, between func()) error {
 	r.blobs.mu.Lock()
 	for id, at := range r.blobs.orphans {
 		r.blobs.orphans[id] = at.Add(-d)
 	}
 	r.blobs.mu.Unlock()
+	before()
+	now := time.Now()
+	old, named, err := r.oldOrphans(now)
+	if err != nil {
+		return err
+	}
 	between()
-	return r.sweepOrphans(time.Now())
+	return r.dropOrphans(old, named, now)
 }

@@ -269,26 +269,10 @@ func TestEmptyProposal(t *testing.T) {
 	}
 }
 
-// lookedAt calls then once the manifests were listed.
-type lookedAt struct {
-	store.Store
-	then func()
-}
-
-func (s *lookedAt) BlobIDs(each func(protocol.FileID) error) error {
-	err := s.Store.BlobIDs(each)
-	if s.then != nil {
-		s.then()
-	}
-	return err
-}
-
 // A manifest that nobody has named for a day goes, but not one that is about to
 // be named, also where that begins while others are being dropped.
 func TestManifestThatIsToBeNamedStays(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	db := &lookedAt{Store: nd.store}
-	nd.store = db
 	nd.start(true)
 	nd.awaitReady()
 	var ids []protocol.FileID
@@ -304,11 +288,9 @@ func TestManifestThatIsToBeNamedStays(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	db.then = func() { hold(1) }
-	if err := nd.SweepAfter(25*time.Hour, func() { hold(0) }); err != nil {
+	if err := nd.SweepAfter(25*time.Hour, func() { hold(0) }, func() { hold(1) }); err != nil {
 		t.Fatal(err)
 	}
-	db.then = nil
 	for i, want := range []bool{true, true, false} {
 		if ok, err := nd.HasManifest(ids[i]); err != nil || ok != want {
 			t.Errorf("manifest %d is here: %v, %v, want %v", i, ok, err, want)
