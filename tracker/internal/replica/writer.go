@@ -8,7 +8,6 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
-	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
 const (
@@ -51,31 +50,6 @@ type job struct {
 	apply func(*txn) error
 	err   error
 	done  chan error // nobody may wait for it
-}
-
-// txn is what the jobs of one commit change together.
-type txn struct {
-	cat     *catalog.Catalog
-	wall    int64
-	batch   store.Batch
-	changed []catalog.Key // in order; a key changed twice stands there twice
-	last    map[catalog.Key]change
-	network protocol.NetworkID // that this tracker is part of once this is stored; zero: as before
-	// outdated came of other trackers unasked, and may be replayed.
-	outdated []outdated
-}
-
-// change is where in txn.changed the last change of a key is, and whose it was.
-type change struct {
-	at  int
-	own bool
-}
-
-// doubt is a fact that may be on disk or not.
-type doubt struct {
-	key   catalog.Key
-	stamp protocol.Stamp
-	own   bool
 }
 
 func newWriter(r *Replica) *writer {
@@ -234,23 +208,6 @@ func (w *writer) settle(t *txn) {
 	w.tell(facts, own)
 }
 
-// result returns the facts that the transaction left in the catalog, and those of
-// them that were made here. The lock of the catalog is held.
-func (t *txn) result(c *catalog.Catalog) (facts, own []catalog.Fact) {
-	for i, k := range t.changed {
-		if t.last[k].at != i {
-			continue
-		}
-		if f, ok := c.Get(k); ok {
-			facts = append(facts, f)
-			if t.last[k].own {
-				own = append(own, f)
-			}
-		}
-	}
-	return facts, own
-}
-
 // tell spreads facts that are on disk now.
 func (w *writer) tell(facts, own []catalog.Fact) {
 	wall := w.r.wall()
@@ -272,70 +229,6 @@ func (w *writer) ended() {
 	s.ended()
 }
 
-// doubt notes what a commit that failed was to store.
-func (w *writer) doubt(t *txn) {
-	w.stale = true
-	s := &w.r.state
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	facts, _ := t.result(s.cat)
-	w.doubtful = w.doubtful[:0]
-	for _, f := range facts {
-		w.doubtful = append(w.doubtful, doubt{f.Key, f.Stamp, t.last[f.Key].own})
-	}
-}
-
-// resolve tells of those doubtful facts that turned out to be on disk: whoever
-// made them was told of a failure, but they count, here and after a restart.
-func (w *writer) resolve() {
-	var facts, own []catalog.Fact
-	w.r.View(func(c *catalog.Catalog) {
-		for _, d := range w.doubtful {
-			f, ok := c.Get(d.key)
-			if !ok || f.Stamp != d.stamp {
-				continue
-			}
-			facts = append(facts, f)
-			if d.own {
-				own = append(own, f)
-			}
-		}
-	})
-	w.doubtful = nil
-	w.tell(facts, own)
-}
-
-// heal makes the catalog what the store holds after a failed commit, and opens
-// the store for changes again once it takes a value.
-func (w *writer) heal() {
-	if !w.full.Load() {
-		return
-	}
-	if w.stale {
-		cat, err := w.r.readCatalog()
-		if err != nil {
-			log.Errorw("read the catalog again after a failed commit", "err", err)
-			return
-		}
-		s := &w.r.state
-		s.mu.Lock()
-		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
-		s.undone++
-		s.ended()
-		s.mu.Unlock()
-		w.stale = false
-		w.resolve()
-		return // the store has its next chance at the next tick
-	}
-	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
-	if err := w.r.cfg.Store.Commit(probe); err != nil {
-		log.Infow("store still takes no changes", "err", err)
-		return
-	}
-	w.full.Store(false)
-	log.Warnw("store takes changes again")
-}
-
 func finish(jobs []*job, err error) {
 	for _, j := range jobs {
 		if j.err == nil {
@@ -343,37 +236,4 @@ func finish(jobs []*job, err error) {
 		}
 		j.done <- j.err
 	}
-}
-
-// merge joins a fact in. own facts are spread to the others by gossip.
-func (t *txn) merge(f catalog.Fact, own bool) error {
-	changed, err := t.cat.Merge(f)
-	if !changed || err != nil {
-		return err
-	}
-	t.last[f.Key] = change{at: len(t.changed), own: own}
-	t.changed = append(t.changed, f.Key)
-	return nil
-}
-
-func (t *txn) putBlobs(blobs map[protocol.FileID][]byte) {
-	for id, b := range blobs {
-		if t.batch.Blobs == nil {
-			t.batch.Blobs = map[protocol.FileID][]byte{}
-		}
-		t.batch.Blobs[id] = b
-	}
-}
-
-// adopt names the network in the same commit.
-func (t *txn) adopt(id protocol.NetworkID) {
-	t.network = id
-	t.putMeta(metaNetwork, id[:])
-}
-
-func (t *txn) putMeta(name string, v []byte) {
-	if t.batch.Meta == nil {
-		t.batch.Meta = map[string][]byte{}
-	}
-	t.batch.Meta[name] = v
 }

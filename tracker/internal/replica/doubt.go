@@ -1,0 +1,80 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
+)
+
+// doubt is a fact that may be on disk or not.
+type doubt struct {
+	key   catalog.Key
+	stamp protocol.Stamp
+	own   bool
+}
+
+// doubt notes what a commit that failed was to store.
+func (w *writer) doubt(t *txn) {
+	w.stale = true
+	s := &w.r.state
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	facts, _ := t.result(s.cat)
+	w.doubtful = w.doubtful[:0]
+	for _, f := range facts {
+		w.doubtful = append(w.doubtful, doubt{f.Key, f.Stamp, t.last[f.Key].own})
+	}
+}
+
+// resolve tells of those doubtful facts that turned out to be on disk: whoever
+// made them was told of a failure, but they count, here and after a restart.
+func (w *writer) resolve() {
+	var facts, own []catalog.Fact
+	w.r.View(func(c *catalog.Catalog) {
+		for _, d := range w.doubtful {
+			f, ok := c.Get(d.key)
+			if !ok || f.Stamp != d.stamp {
+				continue
+			}
+			facts = append(facts, f)
+			if d.own {
+				own = append(own, f)
+			}
+		}
+	})
+	w.doubtful = nil
+	w.tell(facts, own)
+}
+
+// heal makes the catalog what the store holds after a failed commit, and opens
+// the store for changes again once it takes a value.
+func (w *writer) heal() {
+	if !w.full.Load() {
+		return
+	}
+	if w.stale {
+		cat, err := w.r.readCatalog()
+		if err != nil {
+			log.Errorw("read the catalog again after a failed commit", "err", err)
+			return
+		}
+		s := &w.r.state
+		s.mu.Lock()
+		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
+		s.undone++
+		s.ended()
+		s.mu.Unlock()
+		w.stale = false
+		w.resolve()
+		return // the store has its next chance at the next tick
+	}
+	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
+	if err := w.r.cfg.Store.Commit(probe); err != nil {
+		log.Infow("store still takes no changes", "err", err)
+		return
+	}
+	w.full.Store(false)
+	log.Warnw("store takes changes again")
+}
