@@ -37,18 +37,20 @@ func sameFileName(a, b string) bool {
 }
 
 // stopShare ends a share here, then at the trackers. While none is reachable,
-// or wants to hear of it, that succeeds too: they are told later.
+// or wants to hear of it, that succeeds too: they are told later. E_NOT_FOUND
+// for one that has been replaced.
 func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	n, k := a.node, s.key
 	err := a.record(func() error {
+		if a.share(k) != s {
+			return protocol.Errorf(protocol.CodeNotFound, "%s was shared again meanwhile, or is not shared any more", protocol.Quote(s.record().Name))
+		}
 		if err := n.records.StopShare(a.stopOf(k)); err != nil {
 			return err
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.shares[k] == s {
-			delete(a.shares, k)
-		}
+		delete(a.shares, k)
 		return nil
 	})
 	if err != nil {
@@ -68,9 +70,13 @@ func (a *account) stopShare(ctx context.Context, s *share) (Stored, error) {
 	}
 }
 
-// stopServing ends what is served of a share, and its offer.
+// stopServing ends what is served of a share, and its offer, unless the file has
+// just been shared again.
 func (a *account) stopServing(s *share) {
 	a.node.trackers.Withdraw(s.key.group, s.key.file)
+	if now := a.share(s.key); now != nil && now != s && now.record().Withdrawn == "" {
+		a.node.trackers.Offer(s.key.group, s.key.file, true)
+	}
 	a.closeStreams(s.key)
 	s.closeIdle(true)
 }

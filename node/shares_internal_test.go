@@ -60,3 +60,33 @@ func TestLostGroupDoesNotWaitForTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// Whoever stops a share that has been replaced meanwhile is told so, and does
+// not touch the one in its place.
+func TestStopOfAReplacedShare(t *testing.T) {
+	n, err := New(WithDataDir(t.TempDir()), WithListen("127.0.0.1:0"), WithTrackers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	a := &account{
+		node: n, ctx: n.ctx, recording: make(chan struct{}, 1), exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1),
+		shares: map[fileKey]*share{},
+	}
+	rec := records.Share{File: protocol.FileID{1}, Name: "f", Size: 9, Since: time.Now()}
+	old, err := a.putShare(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := a.putShare(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.stopShare(t.Context(), old); protocol.CodeOf(err) != protocol.CodeNotFound {
+		t.Errorf("stopping the old one: %v, want %s", err, protocol.CodeNotFound)
+	}
+	stored, err := n.records.Shares(rec.User)
+	if err != nil || len(stored) != 1 || a.share(fresh.key) != fresh {
+		t.Errorf("of the new one %d records are left, %v; it counts: %v", len(stored), err, a.share(fresh.key) == fresh)
+	}
+}
