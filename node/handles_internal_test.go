@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
@@ -164,4 +165,25 @@ func TestSpoiledFileGoesWithItsDownload(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What is served has no piece when neither a growing file nor a share is there.
+func TestServedHasWhatIsThere(t *testing.T) {
+	a, rec := recorded(t)
+	d := newDownload(a, rec)
+	a.downloads[d.key] = d // which waits, without a file
+	c := &served{account: a, key: d.key, manifest: &protocol.Manifest{Pieces: make([]protocol.PieceHash, 9)}}
+	none := func(when string) {
+		t.Helper()
+		if complete, bits := c.Have(); complete || !slices.Equal(bits, []byte{0, 0}) {
+			t.Errorf("%s: complete %v, %x", when, complete, bits)
+		}
+	}
+	none("without a share")
+	a.shares[d.key] = newShare(a, records.Share{File: rec.File})
+	if complete, _ := c.Have(); !complete {
+		t.Error("a share is not whole")
+	}
+	a.shares[d.key].withdraw("changed")
+	none("with a share that has ended")
 }

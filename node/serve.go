@@ -221,7 +221,10 @@ func (c *served) Have() (complete bool, bits []byte) {
 	if part := c.part(); part != nil {
 		return part.Have()
 	}
-	return true, nil
+	if s := c.account.share(c.key); s != nil && s.record().Withdrawn == "" {
+		return true, nil
+	}
+	return false, make([]byte, (len(c.manifest.Pieces)+7)/8) // the growing file was closed a moment ago
 }
 
 // Subscribe calls f for each further piece.

@@ -85,8 +85,6 @@ func (d *Download) stretch() error {
 	}
 	if err != nil && d.account.ctx.Err() == nil {
 		d.account.node.trackers.Withdraw(d.key.group, d.key.file)
-	}
-	if errors.Is(err, errPaused) {
 		d.account.closeStreams(d.key)
 	}
 	d.change(func() { d.stop = nil })
@@ -153,6 +151,7 @@ func (d *Download) transfer(ctx context.Context) error {
 			}
 		}
 		d.account.node.trackers.Withdraw(d.key.group, d.key.file)
+		d.account.closeStreams(d.key)
 		if err := d.pause(ctx, p.error); err != nil {
 			return err
 		}
