@@ -17,6 +17,7 @@ VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TOOLS    := $(CURDIR)/bin/tools
 
 FUZZTIME ?= 20s
+FUZZJOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 TIMEOUT  ?= 10m
 
 .DEFAULT_GOAL := help
@@ -36,8 +37,9 @@ lan-demo: build ## a network across hosts: network namespaces of this machine; n
 test: ## all tests
 	go test -timeout $(TIMEOUT) ./...
 
+# A race in a process that a test starts ends it, which the test notices.
 race: ## all tests under the race detector, in random order
-	go test -race -shuffle=on -count=1 -timeout 20m ./...
+	GORACE=halt_on_error=1 go test -race -shuffle=on -count=1 -timeout 20m ./...
 
 long: build ## what takes too long for every change: big files, many kills
 	P2PSHARE_LONG=1 go test -count=1 -timeout 60m -v -run 'TestLong' ./...
@@ -59,12 +61,12 @@ swarm: ## simulated classes of PEERS (8,32,128,500) members that fetch one file,
 	P2PSHARE_PEERS=$(or $(PEERS),8) go test -count=1 -timeout 3h -v -run '^TestClassNearsTheLowerBound$$' ./node/internal/swarm
 .PHONY: swarm
 
+# One worker each, and as many targets at a time as there are CPUs: most of a
+# short run is building.
 fuzz: ## every fuzz target for FUZZTIME: a time (20s), or a number of executions (1000000x)
-	@set -e; for pkg in $$(go list ./...); do \
-		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; \
-	done
+	@all=$$(go test -list '^Fuzz' ./...) && echo "$$all" | awk '/^Fuzz/ { f[n++] = $$1 } /^ok/ { while (n) print $$2, f[--n] }' | \
+		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$(go test -vet=off -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -parallel 1 $$0 2>&1); \
+			status=$$?; printf "== %s %s\n%s\n" "$$0" "$$1" "$$out"; exit $$status'
 
 cover: ## coverage by package
 	go test -timeout $(TIMEOUT) -coverprofile coverage.out -coverpkg ./... ./... && go tool cover -func coverage.out | tail -1

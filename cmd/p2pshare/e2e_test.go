@@ -265,6 +265,7 @@ func TestManySourcesServeOn(t *testing.T) {
 }
 
 func TestKilledDownloaderGoesOn(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	c := n.users("lab", "ada", "bob")
 	path, sum := n.file("data.bin", 256<<20, 3)

@@ -102,6 +102,7 @@ func (n *network) addresses() []string {
 // TestSilentTracker freezes the tracker that a client uses: nobody closes a
 // connection, and commands and shares go on elsewhere all the same.
 func TestSilentTracker(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 3)
 	c := n.users("lab", "ada", "bob")
 	path, _ := n.file("data.bin", 1<<20, 11)
@@ -133,6 +134,7 @@ func TestSilentTracker(t *testing.T) {
 // TestNoTrackerLeft takes all trackers away, by killing and by freezing them,
 // while a download runs, and brings them back.
 func TestNoTrackerLeft(t *testing.T) {
+	apart(t)
 	for name, take := range map[string]func(n *network){
 		"killed": func(n *network) {
 			for _, p := range n.trackers {

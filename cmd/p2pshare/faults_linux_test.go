@@ -18,7 +18,10 @@ func TestLongFrozenSeeder(t *testing.T) {
 }
 
 // The short form runs beside other tests, so its limit on time is wide.
-func TestDiskFull(t *testing.T) { diskFull(t, 10*time.Second) }
+func TestDiskFull(t *testing.T) {
+	apart(t)
+	diskFull(t, 10*time.Second)
+}
 
 func TestLongDiskFull(t *testing.T) {
 	long(t)

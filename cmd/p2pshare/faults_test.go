@@ -79,6 +79,7 @@ func (n *network) settled(c *world.Client, limit time.Duration, state, reason st
 
 // One of five seeders has a wrong bit in every piece.
 func TestFlippedBits(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	c := n.users("lab", "ada", "bob", "carol", "dave", "eve", "fred")
 	path, sum := n.file("data.bin", 64<<20, 2)
@@ -165,7 +166,10 @@ func allSeedersLeave(t *testing.T, away time.Duration) {
 	n.wantSHA1(filepath.Join(carol.Downloads, "data.bin"), sum)
 }
 
-func TestAllSeedersLeave(t *testing.T) { allSeedersLeave(t, 2*time.Second) }
+func TestAllSeedersLeave(t *testing.T) {
+	apart(t)
+	allSeedersLeave(t, 2*time.Second)
+}
 
 func TestLongAllSeedersLeave(t *testing.T) {
 	long(t)
@@ -174,6 +178,7 @@ func TestLongAllSeedersLeave(t *testing.T) {
 
 // TestSourceChanges alters a file while it is served.
 func TestSourceChanges(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	c := n.users("lab", "ada", "bob", "carol")
 	n.quit(c[1])
@@ -288,7 +293,10 @@ func killAtRandom(t *testing.T, n *network, times int, size int64) {
 	t.Logf("%d of %d kills came before the end; at most %d KiB were fetched twice", interrupted, kills, twice>>10)
 }
 
-func TestKilledAtRandomMoments(t *testing.T) { killAtRandom(t, newNetwork(t, 1), 20, 32<<20) }
+func TestKilledAtRandomMoments(t *testing.T) {
+	apart(t)
+	killAtRandom(t, newNetwork(t, 1), 20, 32<<20)
+}
 
 func TestLongKilledAtRandomMoments(t *testing.T) {
 	long(t)

@@ -18,6 +18,7 @@ func (n *network) limited(flag string, files int) {
 }
 
 func TestTooFewOpenFiles(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	n.trackers[0].Kill()
 	n.limited("-n", 900)
@@ -46,6 +47,7 @@ func TestTooFewOpenFiles(t *testing.T) {
 // TestOpenFilesAreRaised starts a tracker under a soft limit that is too low:
 // it may raise that to the hard one by itself, and does.
 func TestOpenFilesAreRaised(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	n.trackers[0].Kill()
 	n.limited("-Sn", 256)

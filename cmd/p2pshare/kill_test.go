@@ -257,6 +257,7 @@ func (k *killed) settle() {
 // What a tracker has answered survives that it is killed under load, alone and
 // beside another one, and it serves again soon.
 func TestKilledTrackersLoseNothing(t *testing.T) {
+	apart(t)
 	for _, trackers := range []int{1, 2} {
 		t.Run(fmt.Sprint(trackers), func(t *testing.T) {
 			t.Parallel()

@@ -64,7 +64,10 @@ func alike(t *testing.T, sizes ...int64) {
 // TestDownloaderMemory compares two sizes, the smaller of which is four times
 // what may be in flight. 4 GiB take 12 s on two cores that have nothing else to
 // do, and as much of the disk: that, and 16 GiB, is the long form.
-func TestDownloaderMemory(t *testing.T) { alike(t, 128<<20, 512<<20) }
+func TestDownloaderMemory(t *testing.T) {
+	apart(t)
+	alike(t, 128<<20, 512<<20)
+}
 
 func TestLongDownloaderMemory(t *testing.T) {
 	long(t)

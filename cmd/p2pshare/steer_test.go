@@ -12,6 +12,7 @@ import (
 // TestLimitsHoldOverAllTransfers lets two downloads run at once under one limit
 // at either end.
 func TestLimitsHoldOverAllTransfers(t *testing.T) {
+	apart(t)
 	for _, flags := range [][2][]string{
 		{{"--upload-limit", "2MiB"}, nil},
 		{nil, {"--download-limit", "2MiB/s"}},
@@ -57,6 +58,7 @@ func TestLimitsHoldOverAllTransfers(t *testing.T) {
 // TestPausedThroughKill pauses a download, kills the client, and lets it go on
 // in another process; a second one is cancelled meanwhile.
 func TestPausedThroughKill(t *testing.T) {
+	apart(t)
 	n := newNetwork(t, 1)
 	c := n.users("lab", "ada", "bob")
 	n.quit(c[1])

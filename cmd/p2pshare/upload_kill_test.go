@@ -129,7 +129,10 @@ func (n *network) sameContent(path, want string) {
 	}
 }
 
-func TestKilledUploader(t *testing.T) { killUploader(t, newNetwork(t, 1), 6) }
+func TestKilledUploader(t *testing.T) {
+	apart(t)
+	killUploader(t, newNetwork(t, 1), 6)
+}
 
 func TestLongKilledUploader(t *testing.T) {
 	long(t)
