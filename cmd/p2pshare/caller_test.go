@@ -3,32 +3,22 @@ package main_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"net"
-	"net/http"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	libp2phost "github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peerstore"
-	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/net/gostream"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/roster"
-	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // caller calls one tracker and no other, so that who has answered is known.
 type caller struct {
-	host    libp2phost.Host
-	tracker roster.Entry
 	at      pb.TrackerServiceClient
 	session []byte
 }
@@ -43,55 +33,22 @@ func newCaller(t *testing.T, tracker roster.Entry) *caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Peerstore().AddAddrs(tracker.ID, tracker.Addrs(), peerstore.PermanentAddrTTL)
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			if s, ok := h.Network().(*swarm.Swarm); ok {
-				s.Backoff().Clear(tracker.ID) // it was down a moment ago
-			}
-			return gostream.Dial(ctx, h, tracker.ID, p2pproto.ID(protocol.TrackerProtocol))
-		},
-	}
+	at, hangUp := calltest.Service(h, peer.AddrInfo{ID: tracker.ID, Addrs: tracker.Addrs()})
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		hangUp()
 		_ = h.Close()
 	})
-	return &caller{host: h, tracker: tracker, at: pb.NewTrackerServiceClient(&http.Client{Transport: transport}, "http://tracker")}
+	return &caller{at: at}
 }
 
-// ask makes one call, of at most 5 s.
+// answerTime is how long one call may take.
+const answerTime = 5 * time.Second
+
 func ask[Q, R any](ctx context.Context, c *caller, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), msg *Q) (*R, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	req := connect.NewRequest(msg)
-	c.sign(req.Header())
-	resp, err := call(ctx, req)
-	if err != nil {
-		return nil, said(err)
-	}
-	return resp.Msg, nil
-}
-
-// said returns what the tracker said, err itself if it said nothing.
-func said(err error) error {
-	e, ok := errors.AsType[*connect.Error](err)
-	if !ok {
-		return err
-	}
-	for _, d := range e.Details() {
-		if m, err := d.Value(); err == nil {
-			if f, ok := m.(*pb.Failure); ok {
-				return wire.FromFailure(f)
-			}
-		}
-	}
-	return err
-}
-
-func (c *caller) sign(h http.Header) {
-	if c.session != nil {
-		h.Set(protocol.HeaderSession, base64.StdEncoding.EncodeToString(c.session))
-	}
+	r, _, err := calltest.Do(ctx, c.session, call, msg)
+	return r, err
 }
 
 func (c *caller) register(ctx context.Context, user string) error {
@@ -124,14 +81,10 @@ func (c *caller) share(ctx context.Context, group []byte, groupName, file string
 	copy(m.SHA1[:], file)
 	data := m.Encode()
 	id := protocol.ManifestID(data)
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	put, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	stream := c.at.PutManifest(ctx)
-	c.sign(stream.RequestHeader())
-	// Why it could not be sent, the reply says.
-	_ = stream.Send(&pb.PutManifestRequest{GroupId: group, FileId: id[:], Data: data})
-	if _, err := stream.CloseAndReceive(); err != nil {
-		return 0, said(err)
+	if _, err := calltest.Put(put, c.at, c.session, group, id, data); err != nil {
+		return 0, err
 	}
 	r, err := ask(ctx, c, c.at.ShareFile, &pb.ShareFileRequest{Group: &pb.GroupRef{Name: groupName, Id: group}, FileId: id[:]})
 	return r.GetStored().GetStoredOn(), err

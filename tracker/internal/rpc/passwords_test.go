@@ -2,11 +2,9 @@ package rpc_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -14,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/auth"
@@ -35,9 +32,7 @@ func unlimited() map[string]string {
 // tells the time, and how long it took.
 func wireLogin(w *world, c *tt.Client, name, password string) (string, time.Duration) {
 	w.t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return gostream.Dial(ctx, c.Host, w.info.ID, p2pproto.ID(protocol.TrackerProtocol))
-	}}
+	transport := calltest.Transport(c.Host, w.info.ID)
 	defer transport.CloseIdleConnections()
 	body, err := proto.Marshal(&pb.LoginRequest{Name: name, Password: password})
 	if err != nil {

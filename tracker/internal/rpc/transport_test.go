@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,10 +15,9 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
@@ -127,9 +125,7 @@ func rawAs(t *testing.T, c *tt.Client, w *world, path, contentType string, body 
 
 func send(t *testing.T, c *tt.Client, w *world, method, path, contentType string, body io.Reader) (status int, text string) {
 	t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return gostream.Dial(ctx, c.Host, w.info.ID, p2pproto.ID(protocol.TrackerProtocol))
-	}}
+	transport := calltest.Transport(c.Host, w.info.ID)
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(t.Context(), tt.Timeout)
 	defer cancel()

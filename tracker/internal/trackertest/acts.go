@@ -3,8 +3,7 @@ package trackertest
 import (
 	"context"
 
-	"connectrpc.com/connect"
-
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
@@ -98,25 +97,7 @@ func Manifest(name string, pieces int, seed byte) *protocol.Manifest {
 func (c *Client) Put(group []byte, id protocol.FileID, data []byte) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(c.T.Context(), Timeout)
 	defer cancel()
-	stream := c.at.PutManifest(ctx)
-	c.Sign(stream.RequestHeader())
-	first := &pb.PutManifestRequest{GroupId: group, FileId: id[:]}
-	for {
-		n := min(len(data), protocol.ManifestChunk)
-		first.Data, data = data[:n], data[n:]
-		if err := stream.Send(first); err != nil {
-			break // why, the reply says
-		}
-		if len(data) == 0 {
-			break
-		}
-		first = &pb.PutManifestRequest{}
-	}
-	resp, err := stream.CloseAndReceive()
-	if err != nil {
-		return false, Failure(err)
-	}
-	return resp.Msg.GetKnown(), nil
+	return calltest.Put(ctx, c.at, c.Session, group, id, data)
 }
 
 // Share puts a manifest and shares it.
@@ -138,19 +119,5 @@ func (c *Client) Share(group string, m *protocol.Manifest) (*pb.ShareFileRespons
 func (c *Client) Manifest(ref *pb.FileRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(c.T.Context(), Timeout)
 	defer cancel()
-	req := connect.NewRequest(ref)
-	c.Sign(req.Header())
-	stream, err := c.at.GetManifest(ctx, req)
-	if err != nil {
-		return nil, Failure(err)
-	}
-	defer stream.Close()
-	var data []byte
-	for stream.Receive() {
-		data = append(data, stream.Msg().GetData()...)
-	}
-	if err := stream.Err(); err != nil {
-		return nil, Failure(err)
-	}
-	return data, nil
+	return calltest.Manifest(ctx, c.at, c.Session, ref)
 }

@@ -5,9 +5,6 @@ package trackertest
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -17,14 +14,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
-	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
-	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // Timeout is how long a test waits for what should take milliseconds.
@@ -70,12 +64,9 @@ func (c *Client) Use(tracker peer.AddrInfo) *Client {
 		c.at = at
 		return c
 	}
-	c.Host.Peerstore().AddAddrs(tracker.ID, tracker.Addrs, peerstore.PermanentAddrTTL)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return gostream.Dial(ctx, c.Host, tracker.ID, p2pproto.ID(protocol.TrackerProtocol))
-	}}
-	c.T.Cleanup(transport.CloseIdleConnections)
-	c.at = pb.NewTrackerServiceClient(&http.Client{Transport: transport}, "http://tracker")
+	at, hangUp := calltest.Service(c.Host, tracker)
+	c.T.Cleanup(hangUp)
+	c.at = at
 	c.trackers[tracker.ID] = c.at
 	return c
 }
@@ -91,17 +82,11 @@ func (c *Client) ID() string { return c.Host.ID().String() }
 func Do[Q, R any](c *Client, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), msg *Q) (*R, error) {
 	ctx, cancel := context.WithTimeout(c.T.Context(), Timeout)
 	defer cancel()
-	req := connect.NewRequest(msg)
-	c.Sign(req.Header())
-	resp, err := call(ctx, req)
-	if err != nil {
-		if e, ok := errors.AsType[*connect.Error](err); ok {
-			c.noteHeader(e.Meta())
-		}
-		return nil, Failure(err)
+	r, header, err := calltest.Do(ctx, c.Session, call, msg)
+	if header != nil {
+		c.noteHeader(header)
 	}
-	c.noteHeader(resp.Header())
-	return resp.Msg, nil
+	return r, err
 }
 
 func (c *Client) noteHeader(h http.Header) {
@@ -111,27 +96,10 @@ func (c *Client) noteHeader(h http.Header) {
 }
 
 // Sign puts the client's session into the headers of a call.
-func (c *Client) Sign(h http.Header) {
-	if c.Session != nil {
-		h.Set(protocol.HeaderSession, base64.StdEncoding.EncodeToString(c.Session))
-	}
-}
+func (c *Client) Sign(h http.Header) { calltest.Sign(h, c.Session) }
 
 // Failure returns what the tracker said, err itself if it said nothing.
-func Failure(err error) error {
-	e, ok := errors.AsType[*connect.Error](err)
-	if !ok {
-		return err
-	}
-	for _, d := range e.Details() {
-		if m, err := d.Value(); err == nil {
-			if f, ok := m.(*pb.Failure); ok {
-				return wire.FromFailure(f)
-			}
-		}
-	}
-	return err
-}
+func Failure(err error) error { return calltest.Said(err) }
 
 // Nonce returns the bytes of a fresh one.
 func Nonce() []byte {

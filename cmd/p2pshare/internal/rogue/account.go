@@ -5,6 +5,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
@@ -61,11 +62,11 @@ func (p *Peer) Attach() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := connect.NewRequest(req)
-	p.Sign(r.Header())
+	calltest.Sign(r.Header(), p.Session)
 	stream, err := p.at.Attach(ctx, r)
 	if err != nil || !stream.Receive() {
 		cancel()
-		p.T.Fatalf("attach: %v", Said(err))
+		p.T.Fatalf("attach: %v", calltest.Said(err))
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -81,21 +82,8 @@ func (p *Peer) Attach() {
 func (p *Peer) Put(group protocol.GroupID, id protocol.FileID, data []byte) error {
 	ctx, cancel := context.WithTimeout(p.T.Context(), Patience)
 	defer cancel()
-	stream := p.at.PutManifest(ctx)
-	p.Sign(stream.RequestHeader())
-	for first := true; first || len(data) > 0; first = false {
-		n := min(len(data), protocol.ManifestChunk)
-		m := &pb.PutManifestRequest{Data: data[:n]}
-		if first {
-			m.GroupId, m.FileId = group[:], id[:]
-		}
-		if stream.Send(m) != nil {
-			break // why, the reply says
-		}
-		data = data[n:]
-	}
-	_, err := stream.CloseAndReceive()
-	return Said(err)
+	_, err := calltest.Put(ctx, p.at, p.Session, group[:], id, data)
+	return err
 }
 
 // Offer stores and shares a manifest, and announces the peer as one that has
@@ -117,16 +105,5 @@ func (p *Peer) Offer(name string, group protocol.GroupID, m *protocol.Manifest) 
 func (p *Peer) Manifest(ref *pb.FileRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(p.T.Context(), Patience)
 	defer cancel()
-	req := connect.NewRequest(ref)
-	p.Sign(req.Header())
-	stream, err := p.at.GetManifest(ctx, req)
-	if err != nil {
-		return nil, Said(err)
-	}
-	defer func() { _ = stream.Close() }()
-	var data []byte
-	for stream.Receive() {
-		data = append(data, stream.Msg().GetData()...)
-	}
-	return data, Said(stream.Err())
+	return calltest.Manifest(ctx, p.at, p.Session, ref)
 }

@@ -7,10 +7,6 @@ package rogue
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"net"
-	"net/http"
 	"testing"
 	"time"
 
@@ -21,12 +17,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
-	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 
-	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/internal/calltest"
 	"github.com/p2pshare/p2pshare/protocol/pb"
-	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // Patience is how long a rogue waits for what should take well under a second.
@@ -87,12 +80,9 @@ func (p *Peer) Meet(other peer.AddrInfo) {
 
 // Use makes a tracker the one that At speaks to.
 func (p *Peer) Use(tracker peer.AddrInfo) *Peer {
-	p.Meet(tracker)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return gostream.Dial(ctx, p.Host, tracker.ID, p2pproto.ID(protocol.TrackerProtocol))
-	}}
-	p.T.Cleanup(transport.CloseIdleConnections)
-	p.at = pb.NewTrackerServiceClient(&http.Client{Transport: transport}, "http://tracker")
+	at, hangUp := calltest.Service(p.Host, tracker)
+	p.T.Cleanup(hangUp)
+	p.at = at
 	return p
 }
 
@@ -103,13 +93,8 @@ func (p *Peer) At() pb.TrackerServiceClient { return p.at }
 func Do[Q, R any](p *Peer, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), msg *Q) (*R, error) {
 	ctx, cancel := context.WithTimeout(p.T.Context(), Patience)
 	defer cancel()
-	req := connect.NewRequest(msg)
-	p.Sign(req.Header())
-	resp, err := call(ctx, req)
-	if err != nil {
-		return nil, Said(err)
-	}
-	return resp.Msg, nil
+	r, _, err := calltest.Do(ctx, p.Session, call, msg)
+	return r, err
 }
 
 // Must is Do that ends the test.
@@ -120,27 +105,4 @@ func Must[Q, R any](p *Peer, call func(context.Context, *connect.Request[Q]) (*c
 		p.T.Fatalf("%T: %v", msg, err)
 	}
 	return r
-}
-
-// Sign puts the peer's session into the headers of a call.
-func (p *Peer) Sign(h http.Header) {
-	if p.Session != nil {
-		h.Set(protocol.HeaderSession, base64.StdEncoding.EncodeToString(p.Session))
-	}
-}
-
-// Said returns what a tracker said, err itself if it said nothing.
-func Said(err error) error {
-	e, ok := errors.AsType[*connect.Error](err)
-	if !ok {
-		return err
-	}
-	for _, d := range e.Details() {
-		if m, err := d.Value(); err == nil {
-			if f, ok := m.(*pb.Failure); ok {
-				return wire.FromFailure(f)
-			}
-		}
-	}
-	return err
 }
