@@ -91,7 +91,7 @@ func newServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg:     cfg,
 		width:   newWidth(most, cfg.Limit.rate()),
-		turns:   newTurns(most),
+		turns:   newTurns(most, gentle),
 		chunks:  sync.Pool{New: func() any { return new([headerRoom + chunk]byte) }},
 		uploads: map[*upload]struct{}{},
 		perPeer: map[peer.ID]int{},
@@ -284,6 +284,7 @@ func (s *Server) watch() {
 			if len(all) == 0 {
 				s.turns.resize(s.width.reset())
 			} else {
+				s.width.readers(len(all))
 				wanting, blocked := s.turns.pressure()
 				s.turns.resize(s.width.observe(now, s.sent.Load(), wanting, blocked))
 			}

@@ -16,6 +16,9 @@ const (
 	maxDrops = 4 * protocol.MaxRequestsQueued
 	// freshShare of the slots is kept for peers that have had nothing yet.
 	freshShare = 8
+	// gentle is how many pieces go out for each slot after the first, when
+	// somebody begins to read.
+	gentle = 16
 	// parkedPerSlot bounds the writes that are blocked on slow readers, each
 	// with one chunk in memory, in proportion to the slots.
 	parkedPerSlot = 4
@@ -23,9 +26,7 @@ const (
 
 // turns decides which waiting request is served next. It owns all requests
 // that wait and the slots; streams hold theirs for one piece. Peers take turns,
-// and so do the streams of one peer; of a stream's requests the piece goes
-// first that went out least often, so that leechers who start together get
-// different pieces to trade.
+// and so do the streams of one peer; see choice.go.
 //
 // A slot that a slow reader blocks is taken from it (park): its write goes on
 // without one. So nobody holds up others by not reading.
@@ -33,11 +34,16 @@ type turns struct {
 	mu      sync.Mutex
 	slots   int
 	free    int // below zero while more are in use than there are now
+	gentle  int // grants for each slot after the first, in the beginning; 0 for none
+	first   int // of the grants of the beginning, if it is not over
+	begins  bool
+	slow    bool // a reader blocked the few slots of the beginning
+	grants  int // so far
 	reserve int // of the slots, for peers not served yet
 	limit   int // of parked
 	ring    []*peerTurns
 	parked  []*queue // longest first
-	sent    map[protocol.FileID]*sentCounts
+	sent    map[protocol.FileID]*outgoing
 }
 
 // peerTurns is one peer's place in the ring.
@@ -47,12 +53,6 @@ type peerTurns struct {
 	served bool
 }
 
-// sentCounts counts, for the streams of one file, how often each piece went out.
-type sentCounts struct {
-	streams int
-	pieces  map[int]uint32
-}
-
 // queue is one stream's part. Its fields belong to turns.
 type queue struct {
 	peer *peerTurns
@@ -60,6 +60,7 @@ type queue struct {
 	own  owner
 
 	waiting  []int
+	passed   int // turns in a row that others had
 	drops    []drop
 	granted  int // a piece to send now, or -1
 	holding  bool
@@ -78,10 +79,10 @@ type drop struct {
 	code  protocol.Code
 }
 
-func newTurns(slots int) *turns {
+func newTurns(slots, gentle int) *turns {
 	return &turns{
-		slots: slots, free: slots, reserve: slots / freshShare, limit: slots * parkedPerSlot,
-		sent: map[protocol.FileID]*sentCounts{},
+		slots: slots, gentle: gentle, begins: true, free: slots, reserve: slots / freshShare, limit: slots * parkedPerSlot,
+		sent: map[protocol.FileID]*outgoing{},
 	}
 }
 
@@ -99,7 +100,7 @@ func (t *turns) join(id peer.ID, file protocol.FileID, own owner) *queue {
 	q.peer.queues = append(q.peer.queues, q)
 	counts := t.sent[file]
 	if counts == nil {
-		counts = &sentCounts{pieces: map[int]uint32{}}
+		counts = &outgoing{pieces: map[int]sent{}}
 		t.sent[file] = counts
 	}
 	counts.streams++
@@ -114,6 +115,9 @@ func (t *turns) leave(q *queue) {
 	q.peer.queues = remove(q.peer.queues, q)
 	if len(q.peer.queues) == 0 {
 		t.ring = remove(t.ring, q.peer)
+	}
+	if len(t.ring) == 0 {
+		t.begins, t.first = true, t.grants
 	}
 	counts := t.sent[q.file]
 	if counts.streams--; counts.streams == 0 {
@@ -135,10 +139,14 @@ func (t *turns) resize(slots int) {
 }
 
 // pressure reports whether a request waits because all slots are in use, and
-// how many writes are blocked.
+// how many writes are blocked; as many as there are slots if so in the beginning.
 func (t *turns) pressure() (wanting bool, blocked int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.slow {
+		t.slow = false
+		return true, max(t.slots, len(t.parked))
+	}
 	if t.free > t.reserve {
 		return false, len(t.parked)
 	}
@@ -223,6 +231,9 @@ func (t *turns) park(q *queue, now time.Time) (excess *queue) {
 	}
 	q.holding, q.parkedAt = false, now
 	t.free++
+	if t.begins {
+		t.begins, t.slow = false, true // it is not our uplink that takes time
+	}
 	t.parked = append(t.parked, q)
 	if len(t.parked) > t.limit {
 		excess = t.parked[0]
@@ -248,12 +259,17 @@ func (t *turns) release(q *queue) {
 
 // dispatch hands out free slots and returns whom to wake. mu is held.
 func (t *turns) dispatch() (woken []*queue) {
-	for t.free > 0 {
-		q := t.next(t.free <= t.reserve)
+	for t.free > 0 && !t.narrow() {
+		newcomers := t.free <= t.reserve
+		q := t.next(newcomers, true)
+		if q == nil {
+			q = t.next(newcomers, false)
+		}
 		if q == nil {
 			break
 		}
 		t.free--
+		t.grants++
 		q.holding = true
 		q.peer.served = true
 		q.granted = t.pick(q)
@@ -262,39 +278,16 @@ func (t *turns) dispatch() (woken []*queue) {
 	return woken
 }
 
-// next finds the first stream in the order of turns that can use a slot, and
-// moves it and its peer to the end. mu is held.
-func (t *turns) next(freshOnly bool) *queue {
-	for i, p := range t.ring {
-		if freshOnly && p.served {
-			continue
-		}
-		for j, q := range p.queues {
-			if len(q.waiting) == 0 || q.granted >= 0 || q.sending {
-				continue
-			}
-			t.ring = append(slices.Delete(t.ring, i, i+1), p)
-			p.queues = append(slices.Delete(p.queues, j, j+1), q)
-			return q
-		}
+// narrow reports whether the beginning keeps the slots that are free from being
+// used: nobody has anything to trade before a whole piece is there, so at first
+// pieces go out one after the other. mu is held.
+func (t *turns) narrow() bool {
+	allowed := t.slots
+	if t.begins && t.gentle > 0 {
+		allowed = 1 + (t.grants-t.first)/t.gentle
+		t.begins = allowed < t.slots
 	}
-	return nil
-}
-
-// pick takes the waiting request whose piece went out least often, of equals
-// the first. mu is held.
-func (t *turns) pick(q *queue) int {
-	counts := t.sent[q.file].pieces
-	best := 0
-	for i, piece := range q.waiting {
-		if counts[piece] < counts[q.waiting[best]] {
-			best = i
-		}
-	}
-	piece := q.waiting[best]
-	q.waiting = slices.Delete(q.waiting, best, best+1)
-	counts[piece]++
-	return piece
+	return t.slots-t.free >= allowed
 }
 
 func wakeAll(queues []*queue) {

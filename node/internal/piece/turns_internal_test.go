@@ -28,7 +28,7 @@ func take(tr *turns, q *queue) int {
 }
 
 func TestTurnsGoRoundByPeer(t *testing.T) {
-	tr := newTurns(1)
+	tr := newTurns(1, 0)
 	blocker := tr.join("blocker", protocol.FileID{9}, &stub{})
 	tr.request(blocker, 0)
 	take(tr, blocker)
@@ -39,8 +39,8 @@ func TestTurnsGoRoundByPeer(t *testing.T) {
 		"b":  tr.join("b", protocol.FileID{1}, &stub{}),
 	}
 	for i := range 3 {
-		for _, name := range names {
-			tr.request(streams[name], i)
+		for k, name := range names {
+			tr.request(streams[name], 3*k+i) // each asks for pieces of its own
 		}
 	}
 	var order []string
@@ -61,7 +61,7 @@ func TestTurnsGoRoundByPeer(t *testing.T) {
 }
 
 func TestTurnsSpreadPieces(t *testing.T) {
-	tr := newTurns(1)
+	tr := newTurns(1, 0)
 	blocker := tr.join("blocker", protocol.FileID{9}, &stub{})
 	tr.request(blocker, 0)
 	take(tr, blocker)
@@ -91,7 +91,7 @@ func TestTurnsSpreadPieces(t *testing.T) {
 }
 
 func TestTurnsKeepSlotsForNewcomers(t *testing.T) {
-	tr := newTurns(16) // 2 of them for newcomers
+	tr := newTurns(16, 0) // 2 of them for newcomers
 	ask := func(id string, file byte) bool {
 		q := tr.join(peer.ID(id), protocol.FileID{file}, &stub{})
 		tr.request(q, 0)
@@ -116,7 +116,7 @@ func TestTurnsKeepSlotsForNewcomers(t *testing.T) {
 }
 
 func TestParkedReadersAreBounded(t *testing.T) {
-	tr := newTurns(2)
+	tr := newTurns(2, 0)
 	var stubs []*stub
 	var excess []*queue
 	now := time.Unix(0, 0)
@@ -148,7 +148,7 @@ func TestParkedReadersAreBounded(t *testing.T) {
 func TestTurnsInvariants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		slots := rapid.IntRange(1, 20).Draw(rt, "slots")
-		tr := newTurns(slots)
+		tr := newTurns(slots, 0)
 		var streams []*queue
 		asked, answered := map[*queue]int{}, map[*queue]int{}
 		pick := func() *queue {
@@ -212,5 +212,102 @@ func checkTurns(rt *rapid.T, tr *turns, slots int, streams []*queue, asked, answ
 	}
 	if len(tr.parked) > tr.limit {
 		rt.Fatalf("%d parked, %d allowed", len(tr.parked), tr.limit)
+	}
+}
+
+// TestTurnsBeginNarrow: one piece after another at first, and a slot more for
+// every few that went out; a reader that blocks its slot ends that.
+func TestTurnsBeginNarrow(t *testing.T) {
+	const slots, gentle = 4, 3
+	tr := newTurns(slots, gentle)
+	var queues []*queue
+	join := func() {
+		for i := range 2 * slots {
+			q := tr.join(peer.ID(fmt.Sprint(i)), protocol.FileID{1}, &stub{})
+			queues = append(queues, q)
+			for p := range 8 {
+				tr.request(q, 8*i+p)
+			}
+		}
+	}
+	inUse := func() (n int) {
+		for _, q := range queues {
+			if q.holding {
+				n++
+			}
+		}
+		return n
+	}
+	finish := func() {
+		for _, q := range queues {
+			if take(tr, q) >= 0 {
+				tr.done(q)
+				return
+			}
+		}
+	}
+	join()
+	for grants := 1; grants <= slots*gentle; grants = tr.grants {
+		if got, want := inUse(), min(1+(grants-1)/gentle, slots); got != want {
+			t.Fatalf("%d slots in use after %d grants, want %d", got, grants, want)
+		}
+		finish()
+	}
+	for _, q := range queues {
+		tr.leave(q)
+	}
+	queues = nil
+	join()
+	if got := inUse(); got != 1 {
+		t.Errorf("%d slots in use when readers come anew, want 1", got)
+	}
+	for _, q := range queues {
+		if q.holding {
+			take(tr, q)
+			tr.park(q, time.Unix(1, 0))
+			break
+		}
+	}
+	if got := inUse(); got != slots {
+		t.Errorf("%d slots in use beside a blocked reader, want all %d", got, slots)
+	}
+}
+
+// TestTurnsPassOverWhatWentOut: who asks for a piece that another one has just
+// got waits while others ask for new ones, but not for ever.
+func TestTurnsPassOverWhatWentOut(t *testing.T) {
+	tr := newTurns(1, 0)
+	file := protocol.FileID{1}
+	first, second := tr.join("first", file, &stub{}), tr.join("second", file, &stub{})
+	tr.request(first, 0)
+	take(tr, first)
+	tr.request(second, 1)
+	tr.done(first)
+	take(tr, second) // both have had something
+	tr.request(second, 0)
+	for p := 2; p < 2+2*recent; p++ {
+		tr.request(first, p)
+	}
+	tr.done(second)
+	passed := 0
+	for take(tr, second) < 0 {
+		if take(tr, first) < 0 {
+			t.Fatal("nobody is served")
+		}
+		passed++
+		if passed > recent {
+			t.Fatalf("passed over for more than %d grants", recent)
+		}
+		tr.done(first)
+	}
+	if passed == 0 {
+		t.Error("a piece went out twice while a new one was asked for")
+	}
+	// Without anything new to send it goes out at once.
+	tr.request(second, 2)
+	tr.leave(first)
+	tr.done(second)
+	if take(tr, second) != 2 {
+		t.Error("nothing is sent although somebody asks")
 	}
 }

@@ -7,6 +7,10 @@ const (
 	// found to be faster. Few, so that a piece arrives soon and can be traded
 	// soon, and that what is not begun can still be given up for a rarer one.
 	firstSlots = 4
+	// crowdSlots is the same where many read, for half as many pieces as readers:
+	// the more they are, the more often one of them is busy with what others
+	// send, and then the rest must fill the uplink.
+	crowdSlots = 8
 	// trial is how long a number of slots is tried.
 	trial = time.Second
 	// worth is the part of the growth in slots by which the rate must grow to
@@ -43,6 +47,14 @@ func newWidth(most int, limit float64) *width {
 	}
 	first = min(first, most)
 	return &width{most: most, first: first, slots: first, limit: limit, rest: 1, wait: 1}
+}
+
+// readers tells how many streams there are.
+func (w *width) readers(n int) {
+	if w.limit == 0 {
+		w.first = min(min(max(n/2, firstSlots), crowdSlots), w.most)
+		w.slots = max(w.slots, w.first)
+	}
 }
 
 // observe takes the bytes sent so far, whether requests wait for a slot, and how

@@ -69,3 +69,16 @@ func TestWidthAtBlockedReaders(t *testing.T) {
 		t.Errorf("%d slots of 1", got)
 	}
 }
+
+func TestWidthWhereManyRead(t *testing.T) {
+	for _, tt := range []struct {
+		readers, want int
+		limit         float64
+	}{{1, firstSlots, 0}, {8, 4, 0}, {12, 6, 0}, {100, crowdSlots, 0}, {100, 1, 1 << 20}} {
+		w := newWidth(64, tt.limit)
+		w.readers(tt.readers)
+		if w.slots != tt.want {
+			t.Errorf("%d slots for %d readers with a limit of %.0f, want %d", w.slots, tt.readers, tt.limit, tt.want)
+		}
+	}
+}

@@ -128,7 +128,7 @@ func (s *Scheduler) spread(p *remote, piece int) {
 	if len(asked) != 1 || !asked[0].waits() {
 		return
 	}
-	holders := int(s.pieces.order.avail[piece]) + s.seeders
+	holders := int(s.pieces.order.avail[piece])
 	if r := asked[0]; r.from.have == nil || s.rng.IntN(holders) == 0 {
 		s.reclaim(r)
 	}

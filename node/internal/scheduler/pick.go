@@ -163,15 +163,8 @@ func (s *Scheduler) mayAsk(p *remote, piece int) bool {
 	return p.has(piece) && (len(s.flights.byPiece[piece]) == 0 || p.asked(piece) == nil)
 }
 
-// endgame reports whether every missing piece that a connected peer has is
-// being asked for or verified.
-func (s *Scheduler) endgame() bool {
-	if s.seeders > 0 {
-		return len(s.pieces.order.order) == 0
-	}
-	nobody := s.pieces.order.first[1] // wanted pieces that nobody has
-	return len(s.pieces.order.order) == nobody
-}
+// endgame reports whether every missing piece is being asked for or verified.
+func (s *Scheduler) endgame() bool { return len(s.pieces.order.order) == 0 }
 
 // leaving reports whether the answer to a reclaimed request may still come soon.
 func (s *Scheduler) leaving(r *request) bool {
