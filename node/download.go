@@ -199,7 +199,7 @@ func (a *account) manifest(ctx context.Context, k fileKey) (*protocol.Manifest, 
 		return m, nil
 	}
 	var encoded []byte
-	err := n.trackers.DoLong(ctx, func(ctx context.Context, service rpc, moved func(between int)) (err error) {
+	err := n.trackers.DoLong(ctx, func(ctx context.Context, service rpc, moved func(bytes, between int)) (err error) {
 		encoded, err = getManifest(ctx, service, k, moved)
 		if err == nil && protocol.ManifestID(encoded) != k.file { // others have the right one
 			err = protocol.Errorf(protocol.CodeNoTracker, "it sent the description of another file")

@@ -155,7 +155,7 @@ func (d *Download) remembered() []swarm.Peer {
 const manifestAhead = 256 << 10
 
 // getManifest reads the description of a file from one tracker.
-func getManifest(ctx context.Context, service rpc, k fileKey, moved func(between int)) ([]byte, error) {
+func getManifest(ctx context.Context, service rpc, k fileKey, moved func(bytes, between int)) ([]byte, error) {
 	stream, err := service.GetManifest(ctx, connect.NewRequest(&pb.FileRequest{GroupId: k.group[:], FileId: k.file[:]}))
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func getManifest(ctx context.Context, service rpc, k fileKey, moved func(between
 	var encoded []byte
 	received := 0 // an empty part counts for a byte, so that none can come for ever
 	for stream.Receive() {
-		moved(manifestAhead)
+		moved(len(stream.Msg().GetData()), manifestAhead)
 		encoded = append(encoded, stream.Msg().GetData()...)
 		if received += max(len(stream.Msg().GetData()), 1); received > protocol.MaxManifest {
 			return nil, protocol.Errorf(protocol.CodeLimit, "limit reached: the description of a file may have %d bytes", protocol.MaxManifest)

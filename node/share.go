@@ -148,7 +148,7 @@ func (a *account) tellShare(ctx context.Context, g *pb.GroupRef, id protocol.Fil
 }
 
 func (n *Node) putManifest(ctx context.Context, group []byte, id protocol.FileID, encoded []byte) error {
-	return n.trackers.DoLong(ctx, func(ctx context.Context, service rpc, moved func(between int)) error {
+	return n.trackers.DoLong(ctx, func(ctx context.Context, service rpc, moved func(bytes, between int)) error {
 		stream := service.PutManifest(ctx)
 		msg := &pb.PutManifestRequest{GroupId: group, FileId: id[:]}
 		sent := 0
@@ -158,7 +158,7 @@ func (n *Node) putManifest(ctx context.Context, group []byte, id protocol.FileID
 				break // the answer says why
 			}
 			sent += len(part)
-			moved(sent)
+			moved(len(part), sent)
 			msg = &pb.PutManifestRequest{}
 		}
 		_, err := stream.CloseAndReceive()

@@ -39,17 +39,18 @@ func (c *Client) Do(ctx context.Context, f func(ctx context.Context, rpc pb.Trac
 	return c.do(ctx, call{f: f})
 }
 
-// DoLong is Do for calls that carry much, over however slow a link. They may take
-// long as long as they move: f calls moved when they do, with how many bytes may
-// be in buffers between here and there, at most.
-func (c *Client) DoLong(ctx context.Context, f func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(between int)) error) error {
+// DoLong is Do for calls that carry much, over slow links too. They may take
+// long as long as they move, by 4 KiB a second: f calls moved when they do, with
+// the bytes that went and how many may be in buffers between here and there, at
+// most.
+func (c *Client) DoLong(ctx context.Context, f func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(bytes, between int)) error) error {
 	return c.do(ctx, call{long: f})
 }
 
 // call is f or long.
 type call struct {
 	f    func(ctx context.Context, rpc pb.TrackerServiceClient) error
-	long func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(between int)) error
+	long func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(bytes, between int)) error
 }
 
 func (c *Client) do(ctx context.Context, f call) error {

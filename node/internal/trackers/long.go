@@ -13,20 +13,25 @@ const (
 	// slowLink is the slowest link, in bytes per second, at which the tail of a
 	// long call arrives in time.
 	slowLink = 64 << 10
+	// leastRate is the bytes per second over all of its time below which a long
+	// call ends, though it moves: a tracker that sends a little now and then would
+	// hold it for ever, and another one may do it.
+	leastRate = 4 << 10
 	// maxBetween bounds what is assumed to wait in buffers between two ends: that
 	// of a TCP connection grows to 4 MiB.
 	maxBetween = 4 << 20
 )
 
 // begin makes the context of one try of the call, which ends by itself: after
-// answerBudget, for a long call since it moved last.
+// answerBudget, for a long call since it moved last, and when it is slower than
+// leastRate.
 func (f call) begin(ctx context.Context) (context.Context, *moving, context.CancelFunc) {
 	if f.long == nil {
 		ctx, cancel := context.WithTimeout(ctx, answerBudget)
 		return ctx, nil, cancel
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	m := &moving{last: time.Now()}
+	m := &moving{began: time.Now(), last: time.Now()}
 	m.ctx = ctx
 	m.late = time.AfterFunc(answerBudget, func() { cancel(context.DeadlineExceeded) })
 	return ctx, m, func() {
@@ -47,17 +52,22 @@ type moving struct {
 	ctx  context.Context //nolint:containedctx // of the try
 	late *time.Timer     // ends the try
 
+	began time.Time
+
 	mu      sync.Mutex
 	last    time.Time
+	went    int64 // bytes
 	between int
 }
 
-// moved tells that something went, and how many bytes may be under way now.
-func (m *moving) moved(between int) {
+// moved tells that so many bytes went, and how many may be under way now.
+func (m *moving) moved(bytes, between int) {
 	m.mu.Lock()
 	m.last, m.between = time.Now(), min(between, maxBetween)
+	m.went += int64(bytes)
+	left := time.Duration(m.went)*time.Second/leastRate - m.last.Sub(m.began)
 	m.mu.Unlock()
-	m.late.Reset(answerBudget + m.slack())
+	m.late.Reset(answerBudget + m.slack() + min(left, 0))
 }
 
 // slack is how long a slow link takes for what may be under way.

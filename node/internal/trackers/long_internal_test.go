@@ -1,6 +1,7 @@
 package trackers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -18,6 +19,7 @@ import (
 type slow struct {
 	pb.UnimplementedTrackerServiceHandler
 	chunks int
+	size   int // of a chunk that is sent; 0 for protocol.ManifestChunk
 	stalls bool
 	over   chan struct{} // closed at the end of the test
 }
@@ -31,8 +33,12 @@ func (s *slow) Hello(context.Context, *connect.Request[pb.HelloRequest]) (*conne
 
 func (s *slow) GetManifest(ctx context.Context, _ *connect.Request[pb.FileRequest], out *connect.ServerStream[pb.ManifestChunk]) error {
 	for range s.chunks {
-		time.Sleep(chunkPace)
-		if err := out.Send(&pb.ManifestChunk{Data: make([]byte, protocol.ManifestChunk)}); err != nil {
+		select {
+		case <-time.After(chunkPace):
+		case <-s.over:
+			return nil
+		}
+		if err := out.Send(&pb.ManifestChunk{Data: make([]byte, cmp.Or(s.size, protocol.ManifestChunk))}); err != nil {
 			return err
 		}
 	}
@@ -55,31 +61,31 @@ func (s *slow) PutManifest(_ context.Context, in *connect.ClientStream[pb.PutMan
 // A manifest may take as long as it needs over a slow link, as long as it moves.
 func TestLongCalls(t *testing.T) {
 	const chunks = 40
-	get := func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int)) error {
+	get := func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int, int)) error {
 		stream, err := rpc.GetManifest(ctx, connect.NewRequest(&pb.FileRequest{}))
 		if err != nil {
 			return err
 		}
 		defer stream.Close()
 		for stream.Receive() {
-			moved(len(stream.Msg().GetData()))
+			moved(len(stream.Msg().GetData()), len(stream.Msg().GetData()))
 		}
 		return stream.Err()
 	}
-	put := func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int)) error {
+	put := func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int, int)) error {
 		stream := rpc.PutManifest(ctx)
 		for n := range chunks {
 			if stream.Send(&pb.PutManifestRequest{Data: make([]byte, protocol.ManifestChunk/2)}) != nil {
 				break
 			}
-			moved(n * protocol.ManifestChunk / 2)
+			moved(protocol.ManifestChunk/2, n*protocol.ManifestChunk/2)
 		}
 		_, err := stream.CloseAndReceive()
 		return err
 	}
 	for _, tt := range []struct {
 		name    string
-		f       func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int)) error
+		f       func(ctx context.Context, rpc pb.TrackerServiceClient, moved func(int, int)) error
 		tracker slow
 		// What is known of the time: no less than so much, no more than so much more.
 		least, more time.Duration
@@ -89,6 +95,7 @@ func TestLongCalls(t *testing.T) {
 		{"stored", put, slow{chunks: chunks}, chunks * chunkPace, time.Second, nil},
 		{"fetched in part", get, slow{chunks: chunks / 2, stalls: true}, chunks/2*chunkPace + answerBudget, 2 * time.Second, context.DeadlineExceeded},
 		{"stored in part", put, slow{chunks: chunks / 2, stalls: true}, chunks / 2 * chunkPace, answerBudget + chunks*time.Second/2, context.DeadlineExceeded},
+		{"trickled", get, slow{chunks: 10_000, size: 1}, answerBudget, chunkPace, context.DeadlineExceeded},
 		{"never begun", get, slow{stalls: true}, answerBudget, time.Second, context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
