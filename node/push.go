@@ -54,14 +54,15 @@ func (n *Node) signal(s trackers.Signal) {
 	}
 }
 
-// renewed remembers a fresh session, unless a logout has come first.
+// renewed remembers a fresh session, unless a logout or that of a new password
+// has come first.
 func (n *Node) renewed(a *account, s trackers.Renewed) {
 	_, finish, err := n.begin(n.ctx)
 	if err != nil {
 		return
 	}
 	defer finish()
-	if now, err := n.current(); err != nil || now != a {
+	if now, err := n.current(); err != nil || now != a || !n.trackers.Uses(s.Envelope) {
 		return
 	}
 	if err := n.keepSession(a, s.Envelope, s.Name); err != nil {

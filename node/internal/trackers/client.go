@@ -6,6 +6,7 @@
 package trackers
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -220,6 +221,12 @@ func (c *Client) Session() (s credential.Session, ok bool) {
 		return now.Session, true
 	}
 	return credential.Session{}, false
+}
+
+// Uses reports whether this is the envelope of the session in use.
+func (c *Client) Uses(envelope []byte) bool {
+	now := c.currentSession()
+	return now != nil && bytes.Equal(now.envelope, envelope)
 }
 
 // ClearSession makes the client one that is not logged in: the push stream
