@@ -104,7 +104,8 @@ func (w openWord) quoteRest(rest string) (string, bool) {
 	}
 	var out strings.Builder
 	for i, r := range rest {
-		if strings.ContainsRune(special, r) && (i > 0 || !w.escaped) {
+		background := r == '&' && w.quote == 0 && i == len(rest)-1 // what split would take it for
+		if (background || strings.ContainsRune(special, r)) && (i > 0 || !w.escaped) {
 			out.WriteByte('\\')
 		}
 		out.WriteRune(r)

@@ -30,17 +30,17 @@ func TestSplitOpen(t *testing.T) {
 
 // Whatever is completed is read as the name that was meant.
 func TestCompletedWordsAreReadAsTheName(t *testing.T) {
-	names := []string{"plain.bin", "two words.bin", `quo"te's.bin`, `back\slash`, "übung 1.pdf"}
+	names := []string{"plain.bin", "two words.bin", `quo"te's.bin`, `back\slash`, "übung 1.pdf", "notes &", "&", "q&a.txt"}
 	c := completer{func(*command, []string) []string { return names }}
 	for _, name := range names {
 		runes := []rune(name)
-		for _, begun := range []string{"", string(runes[:2]), `"`, `"` + string(runes[:1]), "'", "'" + string(runes[:1])} {
+		for _, begun := range []string{"", string(runes[:min(2, len(runes)-1)]), `"`, `"` + string(runes[:1]), "'", "'" + string(runes[:1])} {
 			line := "download_file lab " + begun
 			rests, _ := c.Do([]rune(line), len([]rune(line)))
 			found := false
 			for _, rest := range rests {
-				words, _, err := split(line + string(rest))
-				if err != nil || len(words) != 3 || !slices.Contains(names, words[2]) {
+				words, background, err := split(line + string(rest))
+				if err != nil || background || len(words) != 3 || !slices.Contains(names, words[2]) {
 					t.Errorf("%q completed to %q is read as %q, %v", line, line+string(rest), words, err)
 					continue
 				}
