@@ -9,9 +9,10 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// CheckFinished compares the SHA-1 of a finished download, as it is on disk,
-// with the manifest. It takes a second for each GiB, which is why the download
-// does not wait for it. bad lists pieces that are not what was written: then
+// CheckFinished compares the SHA-1 of a finished download, as the system gives
+// it back, with the manifest: from memory what is there still, the rest from the
+// disk. It takes a second for each GiB, which is why the download does not wait
+// for it. bad lists pieces that are not what was written: then
 // the journal has the others, TakeBack makes the file a partial one again, and
 // OpenPartial takes that up. Errors: E_BAD_MANIFEST when all pieces are good and the whole is not, E_NOT_FOUND
 // when the user has moved or changed the file since Finish returned s, or put
