@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -124,6 +125,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add(sample(60 * protocol.PieceLength).Encode()) // longer than what DecodeManifestHead needs
 	f.Add([]byte("p2psM\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		m, err := protocol.DecodeManifest(b)
 		if checked := protocol.CheckManifest(b); (checked == nil) != (err == nil) {
 			t.Errorf("decoding says %v, checking %v", err, checked)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -134,6 +135,7 @@ func FuzzFileName(f *testing.F) {
 	}
 	f.Add("lecture-07.mp4")
 	f.Fuzz(func(t *testing.T, name string) {
+		defer frugal.Check(t)()
 		canonical, err := protocol.CanonicalFile(name)
 		if err != nil {
 			return
@@ -152,6 +154,7 @@ func FuzzPrintable(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer frugal.Check(t)()
 		got := protocol.Printable(s)
 		for _, r := range got {
 			if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
@@ -171,6 +174,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("Ada")
 	f.Add("Compilers 2026")
 	f.Fuzz(func(t *testing.T, name string) {
+		defer frugal.Check(t)()
 		for what, canonical := range map[string]func(string) (string, error){
 			"user": protocol.CanonicalUser, "group": protocol.CanonicalGroup,
 		} {
@@ -196,6 +200,7 @@ func FuzzStamp(f *testing.F) {
 	f.Add("--")
 	f.Add("9223372036854775808-0-x")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer frugal.Check(t)()
 		s, err := protocol.ParseStamp(text)
 		if err != nil {
 			return

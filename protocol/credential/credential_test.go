@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
 )
@@ -189,6 +190,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(s)
 	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		if _, err := credential.OpenTicket(b, check); err == nil {
 			t.Error("somebody forged a ticket")
 		}
@@ -205,6 +207,7 @@ func FuzzRecords(f *testing.F) {
 	t, _ := (&credential.Ticket{Peer: client, Issued: now, Expires: now}).MarshalRecord()
 	f.Add(t)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		for _, r := range []record.Record{new(credential.Session), new(credential.Ticket)} {
 			if r.UnmarshalRecord(b) != nil {
 				continue

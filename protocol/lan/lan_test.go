@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/lan"
@@ -210,6 +211,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("dnsaddr=/p2p-circuit")
 	f.Add("dnsaddr=/ip6zone/x/ip6/fe80::1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer frugal.Check(t)()
 		for _, info := range lan.Parse(strings.Split(text, "\n")) {
 			if len(info.Addrs) == 0 || len(info.Addrs) > protocol.MaxAddrs || info.ID == "" {
 				t.Errorf("an empty announcement: %v", info)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 )
@@ -189,6 +190,7 @@ func FuzzParse(f *testing.F) {
 	}
 	only := id(f, idB)
 	f.Fuzz(func(t *testing.T, content []byte) {
+		defer frugal.Check(t)()
 		entries, err := roster.Parse("list", content)
 		if err != nil {
 			if protocol.CodeOf(err) != protocol.CodeConfig {

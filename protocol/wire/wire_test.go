@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/wire"
@@ -147,6 +148,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\xff\xff\xff\xff\x0f"))
 	f.Add([]byte("\x81\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		for _, m := range []proto.Message{new(pb.FromLeecher), new(pb.FromSeeder), new(pb.SyncRequest), new(pb.SyncReply), new(pb.Gossip)} {
 			r := wire.NewReader(bytes.NewReader(b), 1<<10)
 			for range 16 {
@@ -172,6 +174,7 @@ func FuzzFailure(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		m := new(pb.Failure)
 		if proto.Unmarshal(b, m) != nil {
 			return

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -161,6 +162,7 @@ func FuzzBitfield(f *testing.F) {
 	f.Add([]byte{0x80, 0x80}, 9)
 	f.Add([]byte{0x80, 0x40}, 9)
 	f.Fuzz(func(t *testing.T, b []byte, pieces int) {
+		defer frugal.Check(t)()
 		if pieces < 0 || pieces > protocol.MaxPieces {
 			return
 		}

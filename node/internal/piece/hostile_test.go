@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -218,6 +219,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(binary.AppendUvarint(nil, 1<<40))
 	content := newFile(2*protocol.PieceLength + 10)
 	f.Fuzz(func(t *testing.T, sent []byte) {
+		defer frugal.Check(t)()
 		a := newAdmission(content)
 		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Slots: 2})
 		st := &scripted{in: sent}
@@ -278,6 +280,7 @@ func FuzzConn(f *testing.F) {
 	f.Add(seederFrame(f, &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "E_SESSION"}}}))
 	m := newFile(protocol.PieceLength + 3).manifest
 	f.Fuzz(func(t *testing.T, sent []byte) {
+		defer frugal.Check(t)()
 		var events []piece.Event
 		done := make(chan struct{})
 		buffers := new(piece.Buffers)

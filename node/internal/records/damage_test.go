@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
 )
@@ -248,6 +249,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte("key"), []byte{0, 0, 0, 0})
 	f.Add([]byte{}, records.Seal([]byte{}, []byte{0x80}))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
+		defer frugal.Check(t)()
 		payload, ok := records.Unseal(key, value)
 		if ok && !bytes.Equal(records.Seal(key, payload), value) {
 			t.Errorf("Unseal took %x, which Seal does not make", value)
@@ -265,6 +267,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add(8192, []byte{1, 2, 3}, len(whole))
 	f.Add(100, []byte{255, 255, 255, 255}, 20_000)
 	f.Fuzz(func(t *testing.T, at int, patch []byte, size int) {
+		defer frugal.Check(t)()
 		b := bytes.Clone(whole[:min(max(size, 0), len(whole))])
 		if at >= 0 && at < len(b) {
 			copy(b[at:], patch)

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/p2pshare/p2pshare/internal/frugal"
 )
 
 // TestRarity compares the order with a naive count after every change.
@@ -123,6 +125,7 @@ func FuzzFromWire(f *testing.F) {
 	f.Add([]byte{0xff}, uint16(5))
 	f.Add([]byte{0x80, 0, 0, 0, 0, 0, 0, 1, 0x40, 0xff}, uint16(66))
 	f.Fuzz(func(t *testing.T, field []byte, pieces uint16) {
+		defer frugal.Check(t)()
 		n := int(pieces)
 		set := fromWire(field, n)
 		count := 0

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -25,6 +26,7 @@ func FuzzPins(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, content, address string) {
+		defer frugal.Check(t)()
 		before, err := parsePins("FILE", content)
 		if err != nil {
 			if protocol.CodeOf(err) != protocol.CodeState || before != nil {

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/auth"
 )
@@ -57,6 +58,7 @@ func FuzzParseRate(f *testing.F) {
 	}
 	f.Add("1/0s,1")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer frugal.Check(t)()
 		r, err := auth.ParseRate(text)
 		if err != nil {
 			return

@@ -3,6 +3,8 @@ package auth
 import (
 	"strings"
 	"testing"
+
+	"github.com/p2pshare/p2pshare/internal/frugal"
 )
 
 const goodPHC = "$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -48,6 +50,7 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add("")
 	f.Add("$argon2id$v=19$m=4294967295,t=9,p=9$$")
 	f.Fuzz(func(t *testing.T, phc string) {
+		defer frugal.Check(t)()
 		r, err := parseRecord(phc)
 		if err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -39,6 +40,7 @@ func FuzzMerge(f *testing.F) {
 		all = append(all, fact)
 	}
 	f.Fuzz(func(t *testing.T, key string, value []byte, wall int64, logical uint32, origin string) {
+		defer frugal.Check(t)()
 		c := New()
 		for _, fact := range all {
 			if _, err := c.Merge(fact); err != nil {
@@ -107,6 +109,7 @@ func FuzzKey(f *testing.F) {
 	}
 	f.Add("share/" + id + "/" + id + id + "/" + id + "/12D3KooW")
 	f.Fuzz(func(t *testing.T, k string) {
+		defer frugal.Check(t)()
 		p, err := parseKey(Key(k))
 		if err != nil {
 			return

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
@@ -24,6 +25,7 @@ func FuzzLease(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		m := new(pb.Lease)
 		if proto.Unmarshal(b, m) != nil {
 			return

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
@@ -149,6 +150,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte{1, 0x80})
 	f.Add([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer frugal.Check(t)()
 		got, err := fromRecord(store.Record{Key: "k", Value: b})
 		if err != nil {
 			return

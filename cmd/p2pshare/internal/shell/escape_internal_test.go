@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -14,6 +15,7 @@ func FuzzJSONEscapes(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		defer frugal.Check(t)()
 		var plain bytes.Buffer
 		enc := json.NewEncoder(&plain)
 		enc.SetEscapeHTML(false)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/shell"
+	"github.com/p2pshare/p2pshare/internal/frugal"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -119,6 +120,7 @@ func FuzzRun(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
+		defer frugal.Check(t)()
 		r := newRig(true)
 		filled(r.client)
 		r.client.downloads = nil
