@@ -187,15 +187,15 @@ func (x *bench) ours() figures {
 	return f
 }
 
-// idle waits until the processes have nothing to do for a while, and returns
+// idle waits until the processes have had nothing to do for a second, and returns
 // what they have used so far.
-func (x *bench) idle(procs []*world.Proc) (used time.Duration) {
-	tick := time.NewTicker(300 * time.Millisecond)
+func (x *bench) idle(procs []*world.Proc) time.Duration {
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		before := x.cpu(procs)
 		<-tick.C
-		if used = x.cpu(procs); used <= before+20*time.Millisecond {
+		if used := x.cpu(procs); used <= before+20*time.Millisecond {
 			return used
 		}
 	}
