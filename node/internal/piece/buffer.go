@@ -23,22 +23,26 @@ func (b *Buffer) Release() {
 	n := int64(len(b.B))
 	b.B = nil
 	if b.from != nil {
-		if pool := b.from.pool(int64(len(*b.full))); pool != nil {
-			pool.Put(b.full)
-		}
-		b.from.give(b.file, n)
+		b.from.give(b.file, n, b.full)
 		b.from, b.full = nil, nil
 	}
 }
 
+// lengths is how many piece lengths are allowed: 512 KiB to 16 MiB.
+const lengths = 6
+
 // Buffers is a pool for the pieces of all streams that share it. Its zero
 // value is ready and has no bound; it is safe for concurrent use.
 type Buffers struct {
-	// byLength has one pool for each allowed piece length, 512 KiB to 16 MiB.
-	byLength [6]sync.Pool
-	limit    int64 // of used; zero for none
+	// idle has what is not needed now, by length, for the garbage collector to
+	// take in the end.
+	idle  [lengths]sync.Pool
+	limit int64 // of used; zero for none
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// free has what was given back while others are in use, the last one on top,
+	// which the caches of the processor still know.
+	free    [lengths][]*[]byte
 	used    int64                     // bytes not given back
 	byFile  map[protocol.FileID]int64 // the same, of each file that has some
 	waiting []*claim
@@ -65,26 +69,48 @@ func (p *Buffers) get(ended <-chan struct{}, file protocol.FileID, pieceLength, 
 	if !p.take(ended, file, n) {
 		return nil
 	}
-	pool := p.pool(pieceLength)
-	if pool == nil {
-		b := make([]byte, n)
-		return &Buffer{B: b, full: &b, from: p, file: file}
-	}
-	full, ok := pool.Get().(*[]byte)
-	if !ok {
+	full := p.find(pieceLength)
+	if full == nil {
 		b := make([]byte, pieceLength)
 		full = &b
 	}
 	return &Buffer{B: (*full)[:n], full: full, from: p, file: file}
 }
 
-// pool returns the one of a piece length, nil for a length that is not allowed.
-func (p *Buffers) pool(pieceLength int64) *sync.Pool {
-	class := bits.Len64(uint64(pieceLength)/protocol.PieceLength) - 1
-	if class < 0 || class >= len(p.byLength) || pieceLength != protocol.PieceLength<<class {
+// class returns which of the allowed lengths a buffer has; ok is false for none.
+func class(length int64) (class int, ok bool) {
+	class = bits.Len64(uint64(length)/protocol.PieceLength) - 1
+	return class, class >= 0 && class < lengths && length == protocol.PieceLength<<class
+}
+
+// find returns a buffer that was given back, nil if there is none. Then those of
+// other lengths are idle, so that no more is kept than what may be in use.
+func (p *Buffers) find(length int64) *[]byte {
+	i, ok := class(length)
+	if !ok {
 		return nil
 	}
-	return &p.byLength[class]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.free[i]) - 1; last >= 0 {
+		full := p.free[i][last]
+		p.free[i] = p.free[i][:last]
+		return full
+	}
+	p.rest()
+	full, _ := p.idle[i].Get().(*[]byte)
+	return full
+}
+
+// rest makes all of free idle. mu is held.
+func (p *Buffers) rest() {
+	for i, free := range p.free {
+		for _, full := range free {
+			p.idle[i].Put(full)
+		}
+		clear(free)
+		p.free[i] = free[:0]
+	}
 }
 
 // take waits for n bytes; false if ended was closed first.
@@ -112,15 +138,22 @@ func (p *Buffers) take(ended <-chan struct{}, file protocol.FileID, n int64) boo
 		return false
 	}
 	p.mu.Unlock()
-	p.give(file, n) // granted at the same time
+	p.give(file, n, nil) // granted at the same time
 	return false
 }
 
-// give takes n bytes of a file back.
-func (p *Buffers) give(file protocol.FileID, n int64) {
+// give takes n bytes of a file back, and the buffer they were in, if any.
+func (p *Buffers) give(file protocol.FileID, n int64, full *[]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.used -= n
+	if full != nil {
+		if i, ok := class(int64(len(*full))); ok {
+			p.free[i] = append(p.free[i], full)
+		}
+	}
+	if p.used -= n; p.used == 0 {
+		p.rest()
+	}
 	if p.byFile[file] -= n; p.byFile[file] == 0 {
 		delete(p.byFile, file)
 	}

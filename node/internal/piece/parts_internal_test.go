@@ -94,6 +94,43 @@ func TestBuffersOfOneFileAreBounded(t *testing.T) {
 	})
 }
 
+// The buffer given back last goes out first; what is kept for that is let go of
+// when pieces of another length need room, and when no piece is under way.
+func TestBuffersAreUsedAgain(t *testing.T) {
+	const n = protocol.PieceLength
+	pool, file := NewBuffers(0), protocol.FileID{1}
+	get := func(length int64) *Buffer { return pool.get(nil, file, length, length) }
+	kept := func() (buffers int) {
+		for _, free := range pool.free {
+			buffers += len(free)
+		}
+		return buffers
+	}
+	a, b, c := get(n), get(n), get(n)
+	last := &b.B[0]
+	a.Release()
+	b.Release()
+	if kept() != 2 {
+		t.Errorf("%d buffers kept, want 2", kept())
+	}
+	if b = get(n); &b.B[0] != last {
+		t.Error("not the buffer that came back last")
+	}
+	long := get(2 * n)
+	if kept() != 0 || len(long.B) != 2*n {
+		t.Errorf("%d buffers kept beside one of %d bytes, want none beside %d", kept(), len(long.B), 2*n)
+	}
+	long.Release()
+	b.Release()
+	if kept() != 2 {
+		t.Errorf("%d buffers kept, want 2", kept())
+	}
+	c.Release()
+	if kept() != 0 || pool.used != 0 {
+		t.Errorf("%d buffers kept and %d bytes in use at the end", kept(), pool.used)
+	}
+}
+
 func TestNews(t *testing.T) {
 	woken := 0
 	n := newNews(11, func() { woken++ })
