@@ -12,7 +12,7 @@ const (
 	maxDownloader = 96 << 20
 	// maxGrowth is by how much a longer download may take more than a short one.
 	// Pieces in flight have 32 MiB, and the collector leaves half as much again: a
-	// machine that is busy for a moment fills that, another does not (18 to 62 MiB
+	// machine that is busy for a moment fills that, another does not (19 and 51 MiB
 	// were seen for the same file).
 	maxGrowth = 48 << 20
 )
