@@ -38,7 +38,11 @@ func TestFloods(t *testing.T) {
 		runFlood(t, hosts{}, flood{100, 1_000, 40})
 		return
 	}
-	runFlood(t, newHosts(t), flood{260, 2_600, 100})
+	much := flood{260, 2_600, 100}
+	if raceFactor > 1 { // what an address may have at most is not what that is about
+		much = flood{100, 1_000, 40}
+	}
+	runFlood(t, newHosts(t), much)
 }
 
 // TestLongFloods has the numbers that are promised, and what is worse than that.
