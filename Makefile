@@ -59,7 +59,11 @@ bench: ## benchmarks, as text that benchstat reads; those of the transfer use 3 
 
 swarm: ## simulated classes of PEERS (8,32,128,500) members that fetch one file, against the lower bound
 	P2PSHARE_PEERS=$(or $(PEERS),8) go test -count=1 -timeout 3h -v -run '^TestClassNearsTheLowerBound$$' ./node/internal/swarm
-.PHONY: swarm
+
+CLIENTS := 1,2,4,8,16
+handout: ## the same for 16 MiB, with limits of 8 MiB/s: what compare measures, in virtual time
+	P2PSHARE_PEERS=$(or $(PEERS),$(CLIENTS)) go test -count=1 -timeout 1h -v -run '^TestHandoutNearsTheLowerBound$$' ./node/internal/swarm
+.PHONY: swarm handout
 
 # One worker each, and as many targets at a time as there are CPUs: most of a
 # short run is building.

@@ -231,6 +231,7 @@ func (d *Download) runSwarm(ctx context.Context, part *filestore.Partial) error 
 			d.change(func() { d.latest = p })
 		},
 		Bans: d.pastBans(), OnBan: d.banned,
+		Rate: a.node.cfg.downloadLimit,
 		Seed: rand.Uint64(),
 	})
 	for _, p := range d.remembered() {

@@ -38,9 +38,9 @@ type turns struct {
 	first   int // of the grants of the beginning, if it is not over
 	begins  bool
 	slow    bool // a reader blocked the few slots of the beginning
-	grants  int // so far
-	reserve int // of the slots, for peers not served yet
-	limit   int // of parked
+	grants  int  // so far
+	reserve int  // of the slots, for peers not served yet
+	limit   int  // of parked
 	ring    []*peerTurns
 	parked  []*queue // longest first
 	sent    map[protocol.FileID]*outgoing

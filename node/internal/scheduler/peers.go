@@ -11,6 +11,7 @@ type request struct {
 	piece     int
 	from      *remote
 	begun     bool          // its bytes are arriving
+	since     time.Duration // they have begun
 	reclaimed time.Duration // notYet if it was not
 	cancelled time.Duration // when it was given up; notYet if it was not
 }

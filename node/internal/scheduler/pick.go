@@ -22,6 +22,8 @@ const (
 	// letGo is how long a peer may take to let go of a request that waits there,
 	// before it is asked of another one all the same.
 	letGo = time.Second
+	// enoughArriving pieces at once fill a known rate.
+	enoughArriving = 2
 	// advantage is how many times sooner a second peer must be expected to
 	// deliver before a piece is asked of it too.
 	advantage = 2
@@ -35,6 +37,10 @@ func (s *Scheduler) fill() {
 	}
 	s.round++
 	s.flights.refused = false
+	if s.sated() {
+		s.yield()
+		return
+	}
 	for {
 		var next *remote
 		useful := false
@@ -59,6 +65,34 @@ func (s *Scheduler) fill() {
 		}
 		if !s.serve(next) {
 			next.tried = s.round
+		}
+	}
+}
+
+// sated reports whether what arrives already takes all of the known rate. A
+// piece counts only for as long as it may take if that is so.
+func (s *Scheduler) sated() bool {
+	if s.plenty == 0 {
+		return false
+	}
+	n := 0
+	for _, p := range s.peers {
+		for _, r := range p.out {
+			if r.begun && s.now-r.since < s.plenty {
+				n++
+			}
+		}
+	}
+	return n >= enoughArriving
+}
+
+// yield takes back what waits: those servers may as well send to others.
+func (s *Scheduler) yield() {
+	for _, p := range s.peers {
+		for _, r := range p.out {
+			if r.waits() {
+				s.reclaim(r)
+			}
 		}
 	}
 }

@@ -21,6 +21,8 @@ type Config struct {
 	Have     []byte
 	// Budget is the bytes that may be in flight until a Budget event.
 	Budget int64
+	// Rate is the bytes per second that may arrive in all; 0 if that is not known.
+	Rate int64
 	// Seed makes the random choices: the same seed and events give the same effects.
 	Seed uint64
 	// Offences are those of earlier runs that still count.
@@ -36,6 +38,9 @@ type Scheduler struct {
 	byID    map[Peer]*remote
 	seeders int // peers that have everything
 	flights flights
+	// plenty is how long two pieces take at the known rate, with room for
+	// others beside them; 0 if there is none.
+	plenty time.Duration
 	// authors names who delivered a piece that is being verified.
 	authors map[int]Peer
 	bans    bans
@@ -49,7 +54,12 @@ type Scheduler struct {
 // New returns a scheduler that has seen no event.
 func New(cfg Config) *Scheduler {
 	rng := rand.New(rand.NewPCG(cfg.Seed, 0x7032707368617265))
+	var plenty time.Duration
+	if cfg.Rate > 0 {
+		plenty = time.Duration(2 * enoughArriving * float64(cfg.PieceLength) / float64(cfg.Rate) * float64(time.Second))
+	}
 	return &Scheduler{
+		plenty:  plenty,
 		rng:     rng,
 		pieces:  newPieces(cfg, rng),
 		byID:    make(map[Peer]*remote),
@@ -123,7 +133,7 @@ func (s *Scheduler) end(e Effect) {
 func (s *Scheduler) begun(ev PieceBegun) {
 	if p := s.byID[ev.Peer]; p != nil {
 		if r := p.asked(ev.Piece); r != nil {
-			r.begun = true
+			r.begun, r.since = true, s.now
 		}
 	}
 }

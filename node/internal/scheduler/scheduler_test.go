@@ -35,6 +35,7 @@ func TestInvariants(t *testing.T) {
 			Have:        drawBits(t, n),
 			Budget:      rapid.Int64Range(1, 12).Draw(t, "budget") * length,
 			Seed:        rapid.Uint64().Draw(t, "seed"),
+			Rate:        rapid.Int64Range(0, 2).Draw(t, "rate") * length,
 		}
 		m := newModel(t, cfg)
 		ids := []scheduler.Peer{"a", "b", "c", "d", "e", "f"}

@@ -80,7 +80,7 @@ func newLoop(s *Swarm) *loop {
 	l.sched = scheduler.New(scheduler.Config{
 		Size: m.Size, PieceLength: m.PieceLength,
 		Complete: complete, Have: have,
-		Budget: l.budget, Seed: s.cfg.Seed,
+		Budget: l.budget, Rate: s.cfg.Rate, Seed: s.cfg.Seed,
 		Offences: l.offences(now),
 	})
 	return l

@@ -40,6 +40,9 @@ type class struct {
 	bitsPerSecond int
 	delay         time.Duration // one way
 	seed          uint64
+	// limit is the bytes per second that each member may send and may receive;
+	// 0 for what its link takes.
+	limit int64
 }
 
 // ordinary is a class whose pieces take 26 ms over its links, as those of
@@ -53,6 +56,15 @@ func ordinary(peers int) class {
 		c.pieceLength, c.bitsPerSecond = c.pieceLength/2, c.bitsPerSecond/2
 	}
 	return c
+}
+
+// handout is what "p2pshare compare" measures with its defaults, in virtual time:
+// 16 MiB, and all have limits of 8 MiB/s on links that are much faster.
+func handout(peers int) class {
+	return class{
+		peers: peers, pieces: 32, pieceLength: protocol.PieceLength, bitsPerSecond: 1_000_000_000,
+		delay: 100 * time.Microsecond, seed: 1, limit: 8 << 20,
+	}
 }
 
 // partners is how many others a download opens links to at most. In a larger
@@ -181,13 +193,17 @@ type member struct {
 	took   time.Duration
 }
 
-func newMember(h libp2phost.Host, src *source, complete bool, seed uint64) *member {
+func newMember(h libp2phost.Host, src *source, complete bool, seed uint64, limit int64) *member {
+	var up, down *piece.Limit
+	if limit > 0 {
+		up, down = piece.NewLimit(limit), piece.NewLimit(limit)
+	}
 	m := &member{host: h, copy: &copyOf{source: src, have: make([]bool, len(src.manifest.Pieces)), tell: map[int]func(int){}}}
 	for i := range m.copy.have {
 		m.copy.have[i] = complete
 	}
 	m.server = piece.NewServer(piece.ServerConfig{
-		Host: h,
+		Host: h, Limit: up,
 		Admit: func(_ context.Context, remote peer.ID, _ []byte, _ protocol.FileID) (gate.Grant, piece.Content, error) {
 			return gate.Grant{Peer: remote, Expires: time.Now().Add(24 * time.Hour)}, m.copy, nil
 		},
@@ -197,10 +213,10 @@ func newMember(h libp2phost.Host, src *source, complete bool, seed uint64) *memb
 	}
 	buffers := new(piece.Buffers)
 	m.swarm = swarm.New(swarm.Config{
-		File: m.copy, Shared: swarm.NewShared(64*src.manifest.PieceLength, 4), Seed: seed,
+		File: m.copy, Rate: limit, Shared: swarm.NewShared(64*src.manifest.PieceLength, 4), Seed: seed,
 		Dial: func(ctx context.Context, p swarm.Peer, sink func(piece.Event)) (swarm.Link, error) {
 			c, err := piece.Open(ctx, piece.OpenConfig{
-				Host: h, Peer: p.ID, Manifest: src.manifest, Ticket: []byte("member"), Buffers: buffers, Sink: sink,
+				Host: h, Peer: p.ID, Manifest: src.manifest, Ticket: []byte("member"), Buffers: buffers, Sink: sink, Limit: down,
 			})
 			if err != nil {
 				return nil, err
@@ -227,7 +243,7 @@ func (c class) run(t *testing.T) (out lesson) {
 		defer network.Close()
 		var members []*member
 		for i, h := range meta.Nodes {
-			members = append(members, newMember(h, src, i == 0, c.seed+uint64(i)))
+			members = append(members, newMember(h, src, i == 0, c.seed+uint64(i), c.limit))
 		}
 		known := c.acquaint()
 		c.introduce(t, members, known)
@@ -303,6 +319,9 @@ func (c class) teach(t *testing.T, members []*member, known [][]int) (out lesson
 	// Equal links: the file has to leave the seeder once, reach each member
 	// once, and cross all uplinks together once for each member.
 	link := float64(c.bitsPerSecond) / 8
+	if c.limit > 0 {
+		link = float64(c.limit)
+	}
 	n := float64(c.peers)
 	out.bound = time.Duration(max(size/link, n*size/(link*(n+1))) * float64(time.Second))
 	out.copies = float64(members[0].server.Stats().Bytes) / size
@@ -313,22 +332,9 @@ func (c class) teach(t *testing.T, members []*member, known [][]int) (out lesson
 // TestClassNearsTheLowerBound prints a line for each class. P2PSHARE_PEERS are
 // the numbers of members, with commas.
 func TestClassNearsTheLowerBound(t *testing.T) {
-	sizes := []int{8}
-	if text := os.Getenv("P2PSHARE_PEERS"); text != "" {
-		sizes = nil
-		for part := range strings.SplitSeq(text, ",") {
-			n, err := strconv.Atoi(part)
-			if err != nil || n < 1 {
-				t.Fatalf("P2PSHARE_PEERS=%s: numbers of members with commas between them", text)
-			}
-			sizes = append(sizes, n)
-		}
-	}
 	fmt.Fprintf(t.Output(), "%s  (took)\n", lessonHead)
-	for _, n := range sizes {
-		began := time.Now()
-		l := ordinary(n).run(t)
-		fmt.Fprintf(t.Output(), "%v  (%v)\n", l, time.Since(began).Round(time.Second))
+	for _, n := range sizes(t, 8) {
+		l := play(t, ordinary(n))
 		// Larger classes do not all stay within 1.25 yet: DESIGN.md of the scheduler
 		// tells what costs the rest. The bound for them keeps what is there.
 		most := 1.25
@@ -338,8 +344,48 @@ func TestClassNearsTheLowerBound(t *testing.T) {
 		if l.ratio() > most {
 			t.Errorf("%d peers: %.2f times the lower bound, want %.2f at most", n, l.ratio(), most)
 		}
-		if l.copies >= 2 {
-			t.Errorf("%d peers: the seeder sent %.2f copies, want less than 2", n, l.copies)
+	}
+}
+
+// TestHandoutNearsTheLowerBound does the same for a file of few pieces.
+func TestHandoutNearsTheLowerBound(t *testing.T) {
+	fmt.Fprintf(t.Output(), "%s  (took)\n", lessonHead)
+	for _, n := range sizes(t, 4) {
+		l := play(t, handout(n))
+		most := 1.3
+		if n > 8 {
+			most = 1.4 // as above
+		}
+		if l.ratio() > most {
+			t.Errorf("%d peers: %.2f times the lower bound, want %.2f at most", n, l.ratio(), most)
 		}
 	}
+}
+
+// sizes are those of P2PSHARE_PEERS, or one.
+func sizes(t *testing.T, one int) []int {
+	text := os.Getenv("P2PSHARE_PEERS")
+	if text == "" {
+		return []int{one}
+	}
+	var sizes []int
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			t.Fatalf("P2PSHARE_PEERS=%s: numbers of members with commas between them", text)
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes
+}
+
+// play runs a class and prints its line.
+func play(t *testing.T, c class) lesson {
+	began := time.Now()
+	l := c.run(t)
+	fmt.Fprintf(t.Output(), "%v  (%v)\n", l, time.Since(began).Round(time.Second))
+	if l.copies >= 2 {
+		t.Errorf("%d peers: the seeder sent %.2f copies, want less than 2", c.peers, l.copies)
+	}
+	return l
 }

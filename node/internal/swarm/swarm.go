@@ -72,6 +72,9 @@ type Config struct {
 	// remembering, from the loop. It must not block. May be nil.
 	Bans  []Ban
 	OnBan func(Ban)
+	// Rate is the bytes per second that may arrive in all downloads of the
+	// process together; 0 if there is no limit.
+	Rate int64
 	// Seed makes the random choices; equal seeds and events give equal effects.
 	Seed uint64
 }
