@@ -21,7 +21,8 @@ type Config struct {
 	Have     []byte
 	// Budget is the bytes that may be in flight until a Budget event.
 	Budget int64
-	// Rate is the bytes per second that may arrive in all; 0 if that is not known.
+	// Rate is the bytes per second that may arrive, over all peers and downloads;
+	// 0 if there is no such limit.
 	Rate int64
 	// Seed makes the random choices: the same seed and events give the same effects.
 	Seed uint64
