@@ -69,8 +69,7 @@ handout: ## the same for 16 MiB, with limits of 8 MiB/s: what compare measures, 
 # short run is building.
 fuzz: ## every fuzz target for FUZZTIME: a time (20s), or a number of executions (1000000x)
 	@all=$$(go test -list '^Fuzz' ./...) && echo "$$all" | awk '/^Fuzz/ { f[n++] = $$1 } /^ok/ { while (n) print $$2, f[--n] }' | \
-		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$(go test -vet=off -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -parallel 1 $$0 2>&1); \
-			status=$$?; printf "== %s %s\n%s\n" "$$0" "$$1" "$$out"; exit $$status'
+		xargs -P $(FUZZJOBS) -L 1 sh -c '.ci/fuzz $$0 $$1 $(FUZZTIME)'
 
 cover: ## coverage by package
 	go test -timeout $(TIMEOUT) -coverprofile coverage.out -coverpkg ./... ./... && go tool cover -func coverage.out | tail -1
