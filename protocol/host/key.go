@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/crypto/pb"
@@ -86,43 +87,45 @@ func checkPrivate(dir, path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
 		return protocol.Errorf(protocol.CodePerm, "%s can be read by other users; run chmod 600 %s", path, path)
 	}
-	folder, err := os.Stat(dir)
-	if err != nil {
-		return keyError(dir, err)
+	if private, err := isPrivate(dir); private || err != nil {
+		return err
 	}
-	if folder.Mode().Perm()&0o077 != 0 {
-		return protocol.Errorf(protocol.CodePerm, "%s can be read by other users; run chmod 700 %s", dir, dir)
-	}
-	return nil
+	return protocol.Errorf(protocol.CodePerm, "%s can be read by other users; run chmod 700 %s", dir, dir)
 }
 
 // claimDir makes dir, or closes one that holds nothing yet. A folder with
-// other things in it is not ours to change.
+// other things in it is not ours to change, unless another start has closed
+// it meanwhile: those things may be its own.
 func claimDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return keyError(dir, err)
 	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return keyError(dir, err)
-	}
-	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
-		return nil
+	if private, err := isPrivate(dir); private || err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return keyError(dir, err)
 	}
-	for _, e := range entries {
-		if e.Name() != lockFile {
-			return protocol.Errorf(protocol.CodePerm,
-				"%s can be read by other users and holds other files; run chmod 700 %s, or choose another folder", dir, dir)
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != lockFile }) {
+		if private, err := isPrivate(dir); private || err != nil {
+			return err
 		}
+		return protocol.Errorf(protocol.CodePerm,
+			"%s can be read by other users and holds other files; run chmod 700 %s, or choose another folder", dir, dir)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return keyError(dir, err)
 	}
 	return nil
+}
+
+func isPrivate(dir string) (bool, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false, keyError(dir, err)
+	}
+	return runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0, nil
 }
 
 // writeNew writes a file that is either whole or not there after a power cut.
