@@ -87,6 +87,7 @@ type Table struct {
 
 	mu     sync.Mutex
 	own    *source
+	recent recent             // deltas of own
 	others map[string]*source // by tracker
 	peers  map[string][]*lease
 	offers map[FileRef]*offered

@@ -12,7 +12,8 @@ import (
 )
 
 // Whoever only listens to the changes knows at every moment who offers what,
-// and whoever only takes deltas and lists knows what the other tracker has.
+// and whoever only takes deltas, some of them late, and lists knows what the other
+// tracker has.
 func TestChangesTellAll(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type at struct {
@@ -46,10 +47,17 @@ func TestChangesTellAll(t *testing.T) {
 			case 8:
 				here.TrackerGone("there")
 			default:
-				for _, d := range there.spread() {
-					if !here.ApplyDelta("there", d) {
-						here.Apply("there", there.Local())
+				lost := rapid.IntRange(0, 2).Draw(rt, "which is lost")
+				for i, d := range there.spread() {
+					if i != lost {
+						here.ApplyDelta("there", d)
 					}
+				}
+				epoch, version := here.Held("there")
+				if deltas, ok := there.Missed(epoch, version); !ok {
+					here.Apply("there", there.Local())
+				} else if !here.CatchUp("there", epoch, deltas) {
+					rt.Fatal("what was missed does not follow what is known")
 				}
 			}
 			here.mu.Lock()

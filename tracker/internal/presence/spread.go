@@ -3,7 +3,6 @@ package presence
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -37,6 +36,7 @@ func (t *Table) publish(e *edit) {
 		}
 		d := &pb.PresenceDelta{Epoch: t.own.epoch, From: t.own.version, To: t.own.version + 1, Leases: full}
 		t.own.version++
+		t.recent.add(d, size)
 		if t.cfg.OnDelta != nil {
 			t.outbox = append(t.outbox, notice{delta: d})
 		}
@@ -138,120 +138,4 @@ func (t *Table) Version() (epoch, version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.own.epoch, t.own.version
-}
-
-// Apply takes the whole list of another tracker. One that is older than what
-// deltas have brought meanwhile is left.
-func (t *Table) Apply(from string, list *pb.PresenceList) {
-	if list.GetEpoch() == 0 {
-		return
-	}
-	e := t.edit()
-	defer e.done()
-	s := t.others[from]
-	if s == nil {
-		s = &source{leases: make(map[string]*lease)}
-		t.others[from] = s
-	}
-	s.due = time.Time{}
-	if s.epoch == list.GetEpoch() && s.version > list.GetVersion() {
-		return
-	}
-	if s.epoch != list.GetEpoch() {
-		for _, l := range s.leases {
-			l.opening = 0 // of a table that is no more: a lease of its next one is a new opening
-		}
-	}
-	s.epoch, s.version, s.unsure, s.doubts = list.GetEpoch(), list.GetVersion(), false, nil
-	listed := make(map[string]struct{}, len(list.GetLeases()))
-	for _, l := range list.GetLeases() {
-		if !l.GetGone() {
-			listed[l.GetPeerId()] = struct{}{}
-		}
-	}
-	for peer, l := range s.leases {
-		if _, ok := listed[peer]; !ok {
-			e.remove(l)
-		}
-	}
-	for _, l := range list.GetLeases() {
-		e.take(s, l)
-	}
-}
-
-// ApplyDelta takes a change; false if it does not follow what is known of from.
-// One that is known already is nothing new, and fine. A delta may have come by
-// way of others, so it gives the leases of a tracker that is gone another Life,
-// no more.
-func (t *Table) ApplyDelta(from string, d *pb.PresenceDelta) bool {
-	if d.GetEpoch() == 0 || d.GetTo() <= d.GetFrom() {
-		return false
-	}
-	now := t.cfg.Now()
-	e := t.edit()
-	defer e.done()
-	s := t.others[from]
-	switch {
-	case s == nil || s.epoch != d.GetEpoch() || s.version < d.GetFrom():
-		return false
-	case s.version >= d.GetTo():
-		return true
-	case s.version > d.GetFrom():
-		return false
-	}
-	if !s.due.IsZero() {
-		s.due = now.Add(t.cfg.Life)
-	}
-	s.version = d.GetTo()
-	for _, l := range d.GetLeases() {
-		e.take(s, l)
-	}
-	return true
-}
-
-// Known returns what of another tracker's leases is known here. Of one that
-// has gone it is nothing, so that its list is fetched as soon as it is back, nor
-// of one that differs from this one on what has ended.
-func (t *Table) Known(from string) (epoch, version uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.others[from]
-	if s == nil || !s.due.IsZero() || s.unsure {
-		return 0, 0
-	}
-	return s.epoch, s.version
-}
-
-// take applies a lease of another tracker. A malformed one is left out.
-func (e *edit) take(s *source, l *pb.Lease) {
-	known := s.leases[l.GetPeerId()]
-	if !l.GetPartial() {
-		delete(s.doubts, l.GetPeerId()) // that tracker has told
-	}
-	if l.GetGone() {
-		if known != nil {
-			e.remove(known)
-		}
-		return
-	}
-	next, ok := decode(l)
-	if !ok {
-		return
-	}
-	var changed []FileRef
-	if l.GetPartial() {
-		if known == nil {
-			s.doubt(l.GetPeerId(), nil, e.t.cfg.Now().Add(e.t.cfg.Life))
-			return // part of one that was left out
-		}
-		withdrawn, ok := decodeOffers(l.GetWithdrawn())
-		if !ok {
-			return
-		}
-		gone := refs(withdrawn, nil)
-		changed = refs(next.Offers, gone)
-		s.told(next.Peer, changed)
-		next.Offers = replaceOffers(known.Offers, next.Offers, gone)
-	}
-	e.set(s, next, l.GetVersion(), changed)
 }

@@ -413,6 +413,11 @@ func (p *fakePresence) Known(from string) (uint64, uint64) {
 	return p.others[from].GetEpoch(), p.others[from].GetVersion()
 }
 
+// This table keeps no deltas: whole lists travel.
+func (p *fakePresence) Missed(uint64, uint64) ([]*pb.PresenceDelta, bool) { return nil, false }
+func (p *fakePresence) CatchUp(string, uint64, []*pb.PresenceDelta) bool  { return false }
+func (p *fakePresence) Held(string) (uint64, uint64)                      { return 0, 0 }
+
 func (p *fakePresence) of(from string) *pb.PresenceList {
 	p.mu.Lock()
 	defer p.mu.Unlock()

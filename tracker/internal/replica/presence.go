@@ -39,7 +39,7 @@ func checkLeases(leases []*pb.Lease) error {
 }
 
 // takeDelta applies a change of another tracker's leases; if one before it was
-// missed, the whole list is fetched soon.
+// missed, that one is fetched soon.
 func (r *Replica) takeDelta(l *link, d *pb.PresenceDelta) {
 	if r.cfg.Presence == nil || r.cfg.Presence.ApplyDelta(l.name, d) {
 		return
@@ -69,41 +69,90 @@ func (r *Replica) lacksPresence(l *link, h *pb.SyncHello) bool {
 	return epoch != h.GetPresenceEpoch() || version < h.GetPresenceVersion()
 }
 
-// pullPresence fetches another tracker's leases if its hello tells of others
-// than are known here.
+// pullPresence fetches what was missed of another tracker's leases, or all of
+// them, if its hello tells of others than are known here.
 func (r *Replica) pullPresence(ctx context.Context, l *link, h *pb.SyncHello) error {
 	behind := h.GetPresenceEpoch() != 0 && l.isBehind()
 	if !behind && !r.lacksPresence(l, h) {
 		return nil
 	}
 	l.setBehind(false)
-	list, leases, offers := &pb.PresenceList{}, 0, 0
-	err := r.call(ctx, l, &pb.SyncRequest{Body: &pb.SyncRequest_GetPresence{GetPresence: &pb.GetPresence{}}},
-		func(reply *pb.SyncReply) error {
-			part := reply.GetPresence()
-			if part == nil {
-				return errReply
-			}
-			if err := checkLeases(part.GetLeases()); err != nil {
-				r.refuse(l.name, oversized, err)
-				return err
-			}
-			list.Epoch, list.Version = part.GetEpoch(), part.GetVersion()
-			for _, lease := range part.GetLeases() {
-				leases++
-				offers += len(lease.GetOffers())
-				list.Leases = appendLease(list.Leases, lease)
-			}
-			if leases > maxLeases || offers > maxOffers {
-				return wire.ErrTooLong
-			}
-			return nil
-		})
-	if err != nil {
+	if err := r.askPresence(ctx, l); err != nil {
 		l.setBehind(true)
 		return err
 	}
-	r.cfg.Presence.Apply(l.name, list)
+	return nil
+}
+
+// askPresence applies deltas as they come, and the whole list once it is here.
+func (r *Replica) askPresence(ctx context.Context, l *link) error {
+	epoch, since := r.cfg.Presence.Held(l.name)
+	q := &pb.GetPresence{Epoch: epoch, Since: since}
+	in := incoming{}
+	err := r.call(ctx, l, &pb.SyncRequest{Body: &pb.SyncRequest_GetPresence{GetPresence: q}}, func(reply *pb.SyncReply) error {
+		err := in.take(reply)
+		if missed := reply.GetMissed(); missed != nil && err == nil {
+			if !r.cfg.Presence.CatchUp(l.name, missed.GetEpoch(), missed.GetDeltas()) {
+				return errReply
+			}
+		}
+		if protocol.CodeOf(err) == protocol.CodeLimit {
+			r.refuse(l.name, oversized, err)
+		}
+		return err
+	})
+	if err == nil && in.list != nil {
+		r.cfg.Presence.Apply(l.name, in.list)
+	}
+	return err
+}
+
+// incoming is an answer about leases, within bounds.
+type incoming struct {
+	list           *pb.PresenceList // nil if it is deltas
+	leases, offers int
+}
+
+func (in *incoming) take(reply *pb.SyncReply) error {
+	switch body := reply.GetBody().(type) {
+	case *pb.SyncReply_Missed:
+		if err := wire.CheckElements(len(body.Missed.GetDeltas())); err != nil {
+			return err
+		}
+		for _, d := range body.Missed.GetDeltas() {
+			if err := in.count(d.GetLeases()); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *pb.SyncReply_Presence:
+		if err := in.count(body.Presence.GetLeases()); err != nil {
+			return err
+		}
+		if in.list == nil {
+			in.list = &pb.PresenceList{}
+		}
+		in.list.Epoch, in.list.Version = body.Presence.GetEpoch(), body.Presence.GetVersion()
+		for _, lease := range body.Presence.GetLeases() {
+			in.list.Leases = appendLease(in.list.Leases, lease)
+		}
+		return nil
+	default:
+		return errReply
+	}
+}
+
+func (in *incoming) count(leases []*pb.Lease) error {
+	if err := checkLeases(leases); err != nil {
+		return err
+	}
+	in.leases += len(leases)
+	for _, l := range leases {
+		in.offers += len(l.GetOffers()) + len(l.GetWithdrawn())
+	}
+	if in.leases > maxLeases || in.offers > maxOffers {
+		return wire.ErrTooLong
+	}
 	return nil
 }
 
@@ -116,12 +165,38 @@ func appendLease(leases []*pb.Lease, lease *pb.Lease) []*pb.Lease {
 	return append(leases, lease)
 }
 
-// answerPresence hands out all leases of this tracker, in as many frames as it
-// takes. A lease with many offers comes in parts, one behind another.
-func (r *Replica) answerPresence(out *replies) error {
+// answerPresence hands out what the caller has missed of this tracker's leases,
+// or all of them.
+func (r *Replica) answerPresence(q *pb.GetPresence, out *replies) error {
 	if r.cfg.Presence == nil {
 		return protocol.Errorf(protocol.CodeNotFound, "this tracker keeps no presence")
 	}
+	if missed, ok := r.cfg.Presence.Missed(q.GetEpoch(), q.GetSince()); ok {
+		return answerMissed(q.GetEpoch(), missed, out)
+	}
+	return r.answerList(out)
+}
+
+// answerMissed sends deltas in as many frames as it takes, one at least.
+func answerMissed(epoch uint64, missed []*pb.PresenceDelta, out *replies) error {
+	frame, size := &pb.PresenceDeltas{Epoch: epoch}, 0
+	for _, d := range missed {
+		n := proto.Size(d) + 8
+		if size > 0 && (size+n > frameBytes || len(frame.Deltas) == protocol.MaxElements) {
+			if err := out.send(&pb.SyncReply{Body: &pb.SyncReply_Missed{Missed: frame}}); err != nil {
+				return err
+			}
+			frame, size = &pb.PresenceDeltas{Epoch: epoch}, 0
+		}
+		frame.Deltas = append(frame.Deltas, d)
+		size += n
+	}
+	return out.send(&pb.SyncReply{Body: &pb.SyncReply_Missed{Missed: frame}})
+}
+
+// answerList sends all leases in as many frames as it takes. A lease with many
+// offers comes in parts, one behind another.
+func (r *Replica) answerList(out *replies) error {
 	local := r.cfg.Presence.Local()
 	frame, size := &pb.PresenceList{Epoch: local.GetEpoch(), Version: local.GetVersion()}, 0
 	for _, lease := range local.GetLeases() {

@@ -63,12 +63,21 @@ type Presence interface {
 	Local() *pb.PresenceList
 	// Version is Local without the leases.
 	Version() (epoch, version uint64)
+	// Missed returns the changes of this tracker's leases behind a version; false if
+	// the whole list is the better answer.
+	Missed(epoch, version uint64) ([]*pb.PresenceDelta, bool)
 	// Apply takes the whole list of another tracker.
 	Apply(from string, list *pb.PresenceList)
+	// CatchUp takes what another tracker's Missed returned, or a part of it from the
+	// beginning; false if it does not follow what is known.
+	CatchUp(from string, epoch uint64, deltas []*pb.PresenceDelta) bool
 	// ApplyDelta takes a change; false if it does not follow what is known of from.
 	ApplyDelta(from string, d *pb.PresenceDelta) bool
 	// Known returns what of another tracker's leases is known here.
 	Known(from string) (epoch, version uint64)
+	// Held returns behind what another tracker is asked for changes, zero for its
+	// whole list. It may be more than Known: of a tracker that was away.
+	Held(from string) (epoch, version uint64)
 }
 
 // Proposal is a change. Build runs under the write lock, sees all changes

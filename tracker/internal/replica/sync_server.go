@@ -170,7 +170,7 @@ func (r *Replica) answer(ctx context.Context, l *link, req *pb.SyncRequest, out 
 	case *pb.SyncRequest_GetBlob:
 		return r.answerBlob(body.GetBlob, out)
 	case *pb.SyncRequest_GetPresence:
-		return r.answerPresence(out)
+		return r.answerPresence(body.GetPresence, out)
 	default:
 		return protocol.Errorf(protocol.CodeVersion, "this tracker does not know the request")
 	}
