@@ -60,6 +60,14 @@ func (d *disk) crash() {
 	d.life++
 }
 
+// drop turns the power off and leaves nothing of the commit under way.
+func (d *disk) drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.underway = nil
+	d.life++
+}
+
 // copied is what a copy of the disk made now would have.
 func (d *disk) copied() []store.Batch {
 	d.mu.Lock()

@@ -10,6 +10,9 @@
 // trackers and nodes (network_test.go). On both the replica runs as it is,
 // gossipsub included; in random worlds over a disk that loses what was not synced.
 //
+// Scripted worlds show one thing each. In those of kills_test.go a tracker dies at one
+// moment of a write: a trap in front of the disks and on the lan sees where the write is.
+//
 // Random worlds are of two kinds as well. In worlds (random_test.go) the users do
 // what the service would do for them, so that the facts of each answered change
 // are known and looked for at the end. In societies (society_test.go) the whole

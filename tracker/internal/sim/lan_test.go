@@ -16,7 +16,10 @@ import (
 // idleTimeout is how long a connection outlives a cut, as with QUIC.
 const idleTimeout = 30 * time.Second
 
-var errRefused = errors.New("connection refused")
+var (
+	errRefused = errors.New("connection refused")
+	errLost    = errors.New("lost on its way")
+)
 
 // lan is a network in memory. Bytes take the delay of their cable; what is sent
 // into a cut arrives when it heals, unless the connection has died of it.
@@ -24,6 +27,9 @@ type lan struct {
 	// tap is asked about each stream, from who opens it, for what is told of
 	// the bytes of either direction; nil: nobody listens.
 	tap func(w way, proto p2pproto.ID) (there, back func([]byte))
+	// door is asked about each stream as tap is, for what is asked about each write
+	// before it goes out: a write that is refused fails, or is lost if with errLost.
+	door func(w way, proto p2pproto.ID) (there, back func([]byte) error)
 
 	mu       sync.Mutex
 	stations map[peer.ID]*station // those that are up

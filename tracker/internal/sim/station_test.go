@@ -85,10 +85,20 @@ func (n *lan) newStation(key crypto.PrivKey) (*station, error) {
 	return s, nil
 }
 
-// Close takes the host off the lan; the others see its connections end.
+// Close ends a host that may have been unplugged.
 func (s *station) Close() error {
+	s.unplug()
+	close(s.gone)
+	s.done.Wait()
+	return errors.Join(s.identify.Close(), s.protocols.Close(), s.ps.Close())
+}
+
+// unplug takes the host off the lan; the others see its connections end.
+func (s *station) unplug() {
 	s.lan.mu.Lock()
-	delete(s.lan.stations, s.id)
+	if s.lan.stations[s.id] == s {
+		delete(s.lan.stations, s.id)
+	}
 	s.lan.mu.Unlock()
 	s.mu.Lock()
 	s.down = true
@@ -100,9 +110,6 @@ func (s *station) Close() error {
 			e.line.end()
 		}
 	}
-	close(s.gone)
-	s.done.Wait()
-	return errors.Join(s.identify.Close(), s.protocols.Close(), s.ps.Close())
 }
 
 // later has f called in its turn.
@@ -253,6 +260,9 @@ func (s *station) NewStream(ctx context.Context, to peer.ID, protos ...p2pproto.
 	a, b := newPipe(there), newPipe(back)
 	if s.lan.tap != nil {
 		a.tap, b.tap = s.lan.tap(way{s.id, to}, proto)
+	}
+	if s.lan.door != nil {
+		a.door, b.door = s.lan.door(way{s.id, to}, proto)
 	}
 	near := &stream{at: e, proto: proto, in: b, out: a}
 	far := &stream{at: e.line.ends[0], proto: proto, in: a, out: b}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -69,7 +70,8 @@ type chunk struct {
 // pipe is one direction of a stream. It has no bound: what is written is small.
 type pipe struct {
 	over *cable
-	tap  func([]byte) // is told of what is written; nil: nobody
+	tap  func([]byte)       // is told of what is written; nil: nobody
+	door func([]byte) error // is asked first; nil: it is open
 
 	mu       sync.Mutex
 	chunks   []chunk
@@ -88,6 +90,13 @@ func (p *pipe) wake() {
 }
 
 func (p *pipe) write(b []byte) (int, error) {
+	if p.door != nil {
+		if err := p.door(b); errors.Is(err, errLost) {
+			return len(b), nil
+		} else if err != nil {
+			return 0, err
+		}
+	}
 	if !p.send(chunk{data: append([]byte{}, b...)}) {
 		return 0, network.ErrReset
 	}
