@@ -68,8 +68,8 @@ func (c *Catalog) schedule(k Key, v value) {
 // Expire drops sessions that could not be renewed any more at now (Unix
 // milliseconds) for a day, and returns their keys. Those that cannot be renewed
 // any more leave the digests and are not accepted from then on. The owner
-// calls it as often as there are rounds of exchange, and for the first time after
-// it has loaded what it had stored. A now before that of an earlier call is ignored.
+// calls it as often as there are rounds of exchange. A now before that of an
+// earlier call is ignored.
 func (c *Catalog) Expire(nowMillis int64) []Key {
 	if nowMillis <= c.horizon {
 		return nil
@@ -100,6 +100,10 @@ func (c *Catalog) Expire(nowMillis int64) []Key {
 	}
 	return dropped
 }
+
+// Horizon is the latest time that Expire was told, 0 before it was told any: what
+// ended renewSlack before is not accepted.
+func (c *Catalog) Horizon() int64 { return c.horizon }
 
 func (c *Catalog) dropSession(p parts) {
 	if p.kind == KindRevoked {

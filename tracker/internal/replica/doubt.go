@@ -55,17 +55,10 @@ func (w *writer) heal() {
 		return
 	}
 	if w.stale {
-		cat, err := w.r.readCatalog()
-		if err != nil {
+		if err := w.readAgain(1); err != nil {
 			log.Errorw("read the catalog again after a failed commit", "err", err)
 			return
 		}
-		s := &w.r.state
-		s.mu.Lock()
-		s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
-		s.undone++
-		s.ended()
-		s.mu.Unlock()
 		w.stale = false
 		w.resolve()
 		return // the store has its next chance at the next tick
@@ -77,4 +70,20 @@ func (w *writer) heal() {
 	}
 	w.full.Store(false)
 	log.Warnw("store takes changes again")
+}
+
+// readAgain makes the catalog what the store holds; undone is 1 if views may have
+// shown more than that.
+func (w *writer) readAgain(undone uint64) error {
+	cat, err := w.r.readCatalog()
+	if err != nil {
+		return err
+	}
+	s := &w.r.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cat, s.pending, s.root = cat, nil, cat.Root().Digest
+	s.undone += undone
+	s.ended()
+	return nil
 }

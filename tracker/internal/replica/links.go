@@ -47,7 +47,7 @@ type link struct {
 	late      bool // it missed the cap of a confirmation and has not answered since
 	behind    bool // presence of it was missed
 	failures  int  // rounds in a row that ran out of time
-	offset    time.Duration
+	clock     reading
 	inStep    time.Time // end of the last complete exchange
 	strange   time.Time // when it was last warned that this is another network's
 }

@@ -104,6 +104,7 @@ type Replica struct {
 	cancel context.CancelFunc
 	tasks  tasks
 	clock  hybrid
+	begun  time.Time
 
 	state   state
 	writer  *writer
@@ -159,7 +160,7 @@ func Open(cfg Config) (*Replica, error) {
 	if cfg.Interval <= 0 {
 		cfg.Interval = defaultInterval
 	}
-	r := &Replica{cfg: cfg, self: cfg.Host.ID(), awaited: newVerifiers(), blobs: newBlobs(), peers: make(chan struct{}, 1)}
+	r := &Replica{cfg: cfg, self: cfg.Host.ID(), awaited: newVerifiers(), blobs: newBlobs(), peers: make(chan struct{}, 1), begun: time.Now()}
 	r.clock.origin = r.self.String()
 	r.named, r.ready = make(chan struct{}), make(chan struct{})
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -208,8 +209,7 @@ func (r *Replica) load() error {
 
 // readCatalog merges what the store holds into a fresh catalog, also what is from
 // the future to a clock that was set back: it was in the catalog when it was
-// stored, and a restart must not take it out. Expired facts that the catalog drops
-// are left to expire to delete.
+// stored, and a restart must not take it out. Nothing ends here: see expire.
 func (r *Replica) readCatalog() (*catalog.Catalog, error) {
 	cat, wall := catalog.New(), r.wall()
 	err := r.cfg.Store.Records(func(rec store.Record) error {
@@ -226,7 +226,6 @@ func (r *Replica) readCatalog() (*catalog.Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load catalog: %w", err)
 	}
-	r.writer.dropped = cat.Expire(wall)
 	return cat, nil
 }
 
@@ -305,19 +304,5 @@ func (r *Replica) maintain() {
 			r.expire()
 			r.collectOrphans()
 		}
-	}
-}
-
-// expire drops what is past its time from catalog and store.
-func (r *Replica) expire() {
-	err := r.change(r.ctx, func(t *txn) error {
-		for _, k := range append(r.writer.dropped, t.cat.Expire(t.wall)...) {
-			t.batch.Delete = append(t.batch.Delete, string(k))
-		}
-		r.writer.dropped = nil // should the commit fail, the catalog is read again
-		return nil
-	})
-	if err != nil {
-		log.Debugw("expire", "err", err)
 	}
 }

@@ -266,11 +266,14 @@ func TestOnPeer(t *testing.T) {
 }
 
 func TestExpiredSessionsLeaveTheStore(t *testing.T) {
-	nd := cluster(t, 1)[0]
+	nodes := cluster(t, 2) // one alone would not trust its clock yet
 	var wall clockOffset
-	nd.config = func(c *replica.Config) { c.Now = wall.now }
-	nd.start(true)
-	nd.awaitReady()
+	for _, each := range nodes {
+		each.config = func(c *replica.Config) { c.Now = wall.now }
+		each.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nd := nodes[0]
 	now := time.Now().UnixMilli()
 	for i, life := range []time.Duration{time.Hour, 30 * time.Hour} {
 		s := catalog.Session{ID: protocol.SessionID{byte(i)}, Device: "d", Since: now, Until: now + life.Milliseconds()}
@@ -280,6 +283,6 @@ func TestExpiredSessionsLeaveTheStore(t *testing.T) {
 	await(t, "the first is dropped", func() bool { return countRecords(t, nd.store) == 1 })
 	nd.stop()
 	wall.set(60 * time.Hour)
-	nd.start(false)
+	nd.start(false, nodes...)
 	await(t, "the second is dropped after a restart", func() bool { return countRecords(t, nd.store) == 0 })
 }

@@ -61,6 +61,7 @@ func (r *Replica) settle() {
 		}
 		r.tryAll() // so that the others know this one as of their network before it serves
 	}
+	r.expire() // as the others have, so that the roots are equal
 	if r.ctx.Err() == nil {
 		close(r.ready)
 	}
@@ -183,9 +184,11 @@ func (r *Replica) clockFault() error {
 	agree, all, worst := 1, 1, time.Duration(0)
 	ahead := true // of all that do not agree
 	for _, l := range r.links.connected() {
-		l.mu.Lock()
-		offset := l.offset
-		l.mu.Unlock()
+		theirs, ok := l.clockNow()
+		if !ok {
+			continue
+		}
+		offset := theirs.Sub(r.cfg.Now())
 		all++
 		if offset.Abs() <= clockTolerance {
 			agree++

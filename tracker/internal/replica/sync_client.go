@@ -157,7 +157,7 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 		return protocol.Errorf(protocol.CodeConfig, "the tracker %s belongs to another network", l.name)
 	}
 	l.mu.Lock()
-	l.offset = time.UnixMilli(h.GetWallMs()).Add(delay).Sub(r.cfg.Now())
+	l.clock = reading{shown: time.UnixMilli(h.GetWallMs()).Add(delay), at: time.Now()}
 	l.mu.Unlock()
 	if !theirs.IsZero() && theirs == ours {
 		r.found(l)

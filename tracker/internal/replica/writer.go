@@ -39,9 +39,6 @@ type writer struct {
 	// doubtful is what the commit that failed was to store. Part of it may be on
 	// disk all the same. Only the writer looks at it.
 	doubtful []doubt
-	// dropped are expired facts that the catalog let go when it was read and
-	// the store still has. Whoever runs a job owns it.
-	dropped []catalog.Key
 }
 
 // job is one change. apply runs under the write lock; an error of it must come
@@ -138,6 +135,11 @@ func (w *writer) gather(first *job) []*job {
 
 func (w *writer) commit(jobs []*job) {
 	if w.full.Load() {
+		finish(jobs, errFull())
+		return
+	}
+	if err := w.setBack(); err != nil {
+		log.Errorw("read the catalog again after the clock was set back", "err", err)
 		finish(jobs, errFull())
 		return
 	}

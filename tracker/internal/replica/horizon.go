@@ -1,0 +1,72 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+)
+
+// trustAlone is how long after its start a tracker that has heard no other one
+// lets nothing end by its own clock: somebody may be about to set it right.
+const trustAlone = time.Hour
+
+// reading is what another tracker's clock showed when it was heard last.
+type reading struct {
+	shown time.Time
+	at    time.Time // when that was, by the monotonic clock
+}
+
+// clockNow is what the clock of another tracker shows now, wherever this one's
+// wall clock was set to meanwhile; false if it was not heard since the start.
+func (l *link) clockNow() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clock.shown.Add(time.Since(l.clock.at)), !l.clock.at.IsZero()
+}
+
+// earliest is what the slowest clock shows, Unix milliseconds: this tracker's, or
+// that of another one of the list that was heard since the start. It is trusted
+// if another was heard, or nobody was for long enough.
+func (r *Replica) earliest() (millis int64, trusted bool) {
+	millis, trusted = r.wall(), time.Since(r.begun) >= trustAlone
+	for _, l := range r.links.all() {
+		if theirs, ok := l.clockNow(); ok {
+			millis, trusted = min(millis, theirs.UnixMilli()), true
+		}
+	}
+	return millis, trusted
+}
+
+// expire drops what is past its time by all clocks from catalog and store. A
+// tracker whose clock is ahead must not lose logouts that still count.
+func (r *Replica) expire() {
+	now, trusted := r.earliest()
+	err := r.change(r.ctx, func(t *txn) error {
+		if !trusted {
+			return nil
+		}
+		for _, k := range t.cat.Expire(now) {
+			t.batch.Delete = append(t.batch.Delete, string(k))
+		}
+		return nil
+	})
+	if err != nil {
+		log.Debugw("expire", "err", err)
+	}
+}
+
+// setBack reads the catalog again if it has let facts end by a clock that turns
+// out to have been ahead: it would refuse the logouts of sessions that go on. What
+// the store has dropped as well comes from the others.
+func (w *writer) setBack() error {
+	now, _ := w.r.earliest()
+	var horizon int64
+	w.r.View(func(c *catalog.Catalog) { horizon = c.Horizon() })
+	if horizon == 0 || now >= horizon-protocol.CredentialSkew.Milliseconds() {
+		return nil
+	}
+	log.Warnw("facts ended by a clock that was ahead; the catalog is read again",
+		"ahead", time.Duration(horizon-now)*time.Millisecond)
+	return w.readAgain(0)
+}
