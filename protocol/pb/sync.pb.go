@@ -1204,6 +1204,7 @@ type GetBlob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	More          [][]byte               `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"` // ids of others that may come with it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1252,10 +1253,18 @@ func (x *GetBlob) GetOffset() uint64 {
 	return 0
 }
 
+func (x *GetBlob) GetMore() [][]byte {
+	if x != nil {
+		return x.More
+	}
+	return nil
+}
+
 type Blob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`  // from the offset asked for, at most 256 KiB
+	More          [][]byte               `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"`  // others in whole, as many as there was room for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1300,6 +1309,13 @@ func (x *Blob) GetSize() uint64 {
 func (x *Blob) GetData() []byte {
 	if x != nil {
 		return x.Data
+	}
+	return nil
+}
+
+func (x *Blob) GetMore() [][]byte {
+	if x != nil {
+		return x.More
 	}
 	return nil
 }
@@ -1801,13 +1817,15 @@ const file_protocol_pb_sync_proto_rawDesc = "" +
 	"\agranted\x18\x01 \x01(\bR\agranted\"$\n" +
 	"\fReleaseNames\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\"\x13\n" +
-	"\x11ReleaseNamesReply\"1\n" +
+	"\x11ReleaseNamesReply\"E\n" +
 	"\aGetBlob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
-	"\x06offset\x18\x02 \x01(\x04R\x06offset\".\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04more\x18\x03 \x03(\fR\x04more\"B\n" +
 	"\x04Blob\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"9\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04more\x18\x03 \x03(\fR\x04more\"9\n" +
 	"\vGetPresence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x04R\x05since\"\x94\x02\n" +

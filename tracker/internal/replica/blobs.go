@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
@@ -41,6 +41,10 @@ func (b *blobs) add(ids []protocol.FileID) {
 		b.missing[id] = struct{}{}
 	}
 	b.mu.Unlock()
+	b.fetchSoon()
+}
+
+func (b *blobs) fetchSoon() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -53,10 +57,12 @@ func (b *blobs) here(id protocol.FileID) {
 	delete(b.missing, id)
 }
 
+// list is in order: what is stored together is then together in the store as well,
+// and a commit writes few of its pages.
 func (b *blobs) list() []protocol.FileID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Collect(maps.Keys(b.missing))
+	return slices.SortedFunc(maps.Keys(b.missing), func(a, b protocol.FileID) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // findMissing looks for manifests that facts name and the store lacks.
@@ -80,11 +86,13 @@ func (r *Replica) noteBlobs(facts []catalog.Fact) { r.blobs.add(r.lacking(facts)
 
 // lacking returns the manifests that facts name and that are not here.
 func (r *Replica) lacking(facts []catalog.Fact) (ids []protocol.FileID) {
+	seen := map[protocol.FileID]bool{}
 	for _, f := range facts {
 		id, ok := catalog.BlobOf(f)
-		if !ok || slices.Contains(ids, id) {
+		if !ok || seen[id] {
 			continue
 		}
+		seen[id] = true
 		has, err := r.cfg.Store.HasBlob(id)
 		if err != nil {
 			log.Errorw("look for a manifest", "file", id.String(), "err", err)
@@ -144,22 +152,4 @@ func (r *Replica) keepBlobs(ctx context.Context, blobs map[protocol.FileID][]byt
 		r.blobs.here(id)
 	}
 	return nil
-}
-
-func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
-	id, err := protocol.IDFromBytes[protocol.FileID](q.GetId())
-	if err != nil {
-		return err
-	}
-	if q.GetOffset() > protocol.MaxManifest {
-		return protocol.Errorf(protocol.CodeUsage, "an offset behind the end")
-	}
-	data, size, ok, err := r.cfg.Store.BlobRange(id, int64(q.GetOffset()), protocol.BlobChunk)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return protocol.Errorf(protocol.CodeNotFound, "this tracker does not have the manifest")
-	}
-	return out.send(&pb.SyncReply{Body: &pb.SyncReply_Blob{Blob: &pb.Blob{Size: uint64(size), Data: data}}})
 }

@@ -315,5 +315,6 @@ func (r *Replica) lost(l *link) {
 func (r *Replica) found(l *link) {
 	if l.setConnected(true) {
 		r.peersChanged()
+		r.blobs.fetchSoon() // what is missing may be there
 	}
 }

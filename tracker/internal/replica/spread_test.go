@@ -132,6 +132,9 @@ func TestMalformedRequests(t *testing.T) {
 		{"blob of nothing", &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{}}}, protocol.CodeUsage},
 		{"blob far behind", &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{Id: make([]byte, 32), Offset: 1 << 63}}}, protocol.CodeUsage},
 		{"no such blob", &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{Id: make([]byte, 32)}}}, protocol.CodeNotFound},
+		{"no more than so many blobs", &pb.SyncRequest{Body: &pb.SyncRequest_GetBlob{GetBlob: &pb.GetBlob{
+			Id: make([]byte, 32), More: make([][]byte, protocol.MaxElements+1),
+		}}}, protocol.CodeLimit},
 		{"no presence", &pb.SyncRequest{Body: &pb.SyncRequest_GetPresence{GetPresence: &pb.GetPresence{}}}, protocol.CodeNotFound},
 	}
 	for _, test := range tests {
