@@ -1264,7 +1264,7 @@ type Blob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`  // from the offset asked for, at most 256 KiB
-	More          [][]byte               `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"`  // others in whole, as many as there was room for
+	More          [][]byte               `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"`  // others in whole; with data at most 256 KiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -105,8 +105,9 @@ func (r *Replica) checkBlob(l *link, id protocol.FileID, b []byte) error {
 	return nil
 }
 
-// answerBlob hands out a part of a manifest, and others in whole as long as they
-// fit into the frame.
+// answerBlob hands out a part of a manifest, and others in whole as long as all
+// together are no longer than one part may be: over a slow line several such
+// calls must end in time.
 func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
 	id, err := protocol.IDFromBytes[protocol.FileID](q.GetId())
 	if err != nil {
@@ -125,7 +126,7 @@ func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
 	if !ok {
 		return protocol.Errorf(protocol.CodeNotFound, "this tracker does not have the manifest")
 	}
-	more, err := r.wholeBlobs(q.GetMore(), frameBytes-len(data))
+	more, err := r.wholeBlobs(q.GetMore(), protocol.BlobChunk-len(data))
 	if err != nil {
 		return err
 	}

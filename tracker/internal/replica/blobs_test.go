@@ -106,7 +106,7 @@ func TestWhatComesWithAManifest(t *testing.T) {
 		"two":          {ids[0], ids[1:], ids[1:]},
 		"missing":      {ids[0], [][]byte{missing, ids[2]}, ids[2:]},
 		"no room":      {ids[0], [][]byte{ids[1], largeID[:], ids[2]}, ids[1:2]},
-		"beside large": {largeID[:], ids, ids},
+		"beside large": {largeID[:], ids, nil},
 	} {
 		got := ask(test.id, test.more...)
 		var came [][]byte
