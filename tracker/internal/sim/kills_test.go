@@ -19,7 +19,7 @@ import (
 // the killed one is back or after, is the same account or group.
 func TestKilledAtEachPointOfAWrite(t *testing.T) {
 	requests := []request{account, group}
-	if raceEnabled { // which makes them ten times as slow, and finds the same in either
+	if raceEnabled { // which makes them several times as slow, and finds the same in either
 		requests = requests[:1]
 	}
 	for _, x := range requests {
