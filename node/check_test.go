@@ -78,7 +78,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	ada := w.user("ada")
-	path := w.file("f.bin", 8*protocol.PieceLength)
+	path := w.file("f.bin", 8*protocol.MinPieceLength)
 	w.group("g", ada)
 	_, _, err := ada.Share(t.Context(), "g", path, nil)
 	w.ok(err)
@@ -112,7 +112,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 			w.ok(err)
 			spoiled, err := os.ReadFile(res.Path)
 			w.ok(err)
-			spoiled[2*protocol.PieceLength+7] ^= 1
+			spoiled[2*protocol.MinPieceLength+7] ^= 1
 			w.ok(os.WriteFile(res.Path, spoiled, 0o600))
 			w.ok(os.Chtimes(res.Path, time.Time{}, info.ModTime()))
 			w.change(name, func(r *records.Records, d *records.Download) {
@@ -171,8 +171,8 @@ func spoilPiece(w *world, d *node.Download, source string) {
 		f, err := os.OpenFile(parts[0], os.O_RDWR, 0)
 		w.ok(err)
 		defer f.Close()
-		b := make([]byte, protocol.PieceLength)
-		for off := int64(0); off < int64(len(content)); off += protocol.PieceLength {
+		b := make([]byte, protocol.MinPieceLength)
+		for off := int64(0); off < int64(len(content)); off += protocol.MinPieceLength {
 			if _, err := f.ReadAt(b, off); err == nil && bytes.Equal(b, content[off:][:len(b)]) {
 				_, err := f.WriteAt([]byte{^b[0]}, off)
 				w.ok(err)

@@ -32,7 +32,7 @@ func damagedRecords(t *testing.T, random int, buckets ...string) {
 	w.group("g", ada, bob)
 	d := w.running(ada, bob)
 	w.ok(d.Pause(t.Context())) // which journals what is there
-	missing := int(d.Progress().Total-d.Progress().Done) / protocol.PieceLength
+	missing := int(d.Progress().Total-d.Progress().Done) / protocol.MinPieceLength
 	w.ok(d.Resume())
 	w.ok(bob.Close())
 	close(seeding.release)

@@ -88,8 +88,8 @@ func TestRepairsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	content := make([]byte, protocol.PieceLength)
-	m := &protocol.Manifest{Name: "a", Size: int64(len(content)), PieceLength: protocol.PieceLength, SHA1: sha1.Sum(content)}
+	content := make([]byte, protocol.MinPieceLength)
+	m := &protocol.Manifest{Name: "a", Size: int64(len(content)), PieceLength: protocol.MinPieceLength, SHA1: sha1.Sum(content)}
 	m.Pieces = []protocol.PieceHash{{SHA1: sha1.Sum(content), BLAKE3: blake3.Sum256(content)}}
 	if err := r.PutManifest(m.ID(), m.Encode()); err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func TestWrongManifestIsAskedForElsewhere(t *testing.T) {
 	content := []byte("some content")
 	describe := func(name string) *protocol.Manifest {
 		return &protocol.Manifest{
-			Name: name, Size: int64(len(content)), PieceLength: protocol.PieceLength, SHA1: sha1.Sum(content),
+			Name: name, Size: int64(len(content)), PieceLength: protocol.MinPieceLength, SHA1: sha1.Sum(content),
 			Pieces: []protocol.PieceHash{{SHA1: sha1.Sum(content), BLAKE3: blake3.Sum256(content)}},
 		}
 	}

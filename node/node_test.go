@@ -22,7 +22,7 @@ func TestShareAndDownloadByTwoAtOnce(t *testing.T) {
 
 	shared, stored, err := ada.Share(t.Context(), "compilers", path, nil)
 	w.ok(err)
-	if shared.Pieces != 19 || shared.Path != path || stored.On != 2 || stored.Already {
+	if shared.Pieces != 73 || shared.Path != path || stored.On != 2 || stored.Already {
 		t.Errorf("got %+v, %+v", shared, stored)
 	}
 	again, stored, err := ada.Share(t.Context(), "Compilers", path, func(int64, int64) { t.Error("hashed once more") })
@@ -58,7 +58,7 @@ func TestShareAndDownloadByTwoAtOnce(t *testing.T) {
 		for _, p := range res.Peers {
 			pieces += p.Pieces
 		}
-		if pieces != 19 || res.ID != shared.ID {
+		if pieces != 73 || res.ID != shared.ID {
 			t.Errorf("%s: %+v", c.name, res)
 		}
 		_, err := c.Download(t.Context(), "compilers", filepath.Base(path), "")

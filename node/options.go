@@ -24,7 +24,7 @@ const MinLimit = piece.MinLimit
 
 const (
 	// MinMemory is the lowest bound that WithMemory takes, in bytes: two pieces of
-	// the default length, which every download may have under way.
+	// an ordinary file, which every download may have under way.
 	MinMemory = 2 * protocol.PieceLength
 	// defaultMemory lets one peer on a fast and far connection be asked for enough,
 	// and holds two of the longest pieces.

@@ -25,9 +25,10 @@
 //
 // See Manifest.Encode: magic, piece length, one entry (name, size, SHA-1), then
 // 20 bytes of SHA-1 and 32 of BLAKE3-256 for each piece. All integers are
-// unsigned varints in their shortest form. Pieces are PieceLength bytes, doubled
-// until a file has at most MaxPieces of them, and no other length is accepted;
-// the last may be shorter; an empty file has none. A piece counts when both
+// unsigned varints in their shortest form. Pieces are MinPieceLength bytes, doubled
+// until a file has at most EnoughPieces of them or they are PieceLength, and from
+// there until it has at most MaxPieces. No other length is accepted; the last
+// piece may be shorter; an empty file has none. A piece counts when both
 // hashes match. When exactly one matches, the manifest contradicts itself and no
 // peer is to blame.
 //

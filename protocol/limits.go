@@ -5,8 +5,15 @@ import "time"
 // Limits that both ends enforce. A value here is part of the protocol: changing
 // one needs a reason beside it and the golden tests looked at.
 const (
-	// PieceLength is the default unit of request and of verification: 512 KiB.
+	// PieceLength is the unit of request and of verification of ordinary files, from
+	// PieceLength*EnoughPieces = 64 MiB on: 512 KiB.
 	PieceLength = 512 << 10
+	// MinPieceLength is that of the smallest files.
+	MinPieceLength = 128 << 10
+	// EnoughPieces is how many pieces a file has at most before they become longer
+	// than MinPieceLength: with fewer, members who fetch a file together cannot
+	// share the work.
+	EnoughPieces = 128
 	// MaxPieceLength keeps a piece within the budget of bytes in flight.
 	MaxPieceLength = 16 << 20
 	// MaxPieces bounds a manifest at 262,144 * 52 bytes = 13.6 MB.

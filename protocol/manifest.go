@@ -31,11 +31,16 @@ type Manifest struct {
 	Pieces      []PieceHash
 }
 
-// PieceLengthFor returns the shortest allowed piece length with which a file of
-// size bytes has at most MaxPieces pieces, or E_LIMIT.
+// PieceLengthFor returns the piece length of every file of size bytes, or E_LIMIT:
+// the shortest one, doubling from MinPieceLength on, with which the file has at
+// most EnoughPieces pieces, or from PieceLength on at most MaxPieces.
 func PieceLengthFor(size int64) (int64, error) {
-	for length := int64(PieceLength); length <= MaxPieceLength; length *= 2 {
-		if size <= length*MaxPieces {
+	most := int64(EnoughPieces)
+	for length := int64(MinPieceLength); length <= MaxPieceLength; length *= 2 {
+		if length == PieceLength {
+			most = MaxPieces
+		}
+		if size <= length*most {
 			return length, nil
 		}
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 func sample(size int64) *protocol.Manifest {
-	m := &protocol.Manifest{Name: "lecture-07.mp4", Size: size, PieceLength: protocol.PieceLength, SHA1: protocol.SHA1{7}}
+	m := &protocol.Manifest{Name: "lecture-07.mp4", Size: size, SHA1: protocol.SHA1{7}}
+	m.PieceLength, _ = protocol.PieceLengthFor(size)
 	m.Pieces = make([]protocol.PieceHash, protocol.PieceCount(size, m.PieceLength))
 	for i := range m.Pieces {
 		m.Pieces[i].SHA1[0], m.Pieces[i].BLAKE3[0] = byte(i), byte(i+1)
@@ -23,15 +24,15 @@ func sample(size int64) *protocol.Manifest {
 
 // TestManifestGolden fixes the bytes: file ids of every existing file depend on them.
 func TestManifestGolden(t *testing.T) {
-	const want = "703270734d01808020010e6c6563747572652d30372e6d703481802007" +
+	const want = "703270734d01808008010e6c6563747572652d30372e6d703481800807" +
 		"00000000000000000000000000000000000000" +
 		"0000000000000000000000000000000000000000" + "0100000000000000000000000000000000000000000000000000000000000000" +
 		"0100000000000000000000000000000000000000" + "0200000000000000000000000000000000000000000000000000000000000000"
-	m := sample(524_289)
+	m := sample(131_073)
 	if got := hex.EncodeToString(m.Encode()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	const id = "e41fa1c6"
+	const id = "4df39572"
 	if got := m.ID().String()[:8]; got != id {
 		t.Errorf("id begins %s, want %s", got, id)
 	}
@@ -43,7 +44,8 @@ func TestGeometry(t *testing.T) {
 		pieces int
 		last   int64
 	}{
-		{0, 0, 0}, {1, 1, 1}, {524_287, 1, 524_287}, {524_288, 1, 524_288}, {524_289, 2, 1},
+		{0, 0, 0}, {1, 1, 1}, {131_071, 1, 131_071}, {131_072, 1, 131_072}, {131_073, 2, 1},
+		{16 << 20, 128, 131_072}, {16<<20 + 1, 65, 1}, {64 << 20, 128, 524_288}, {64<<20 + 1, 129, 1},
 	}
 	for _, test := range tests {
 		m := sample(test.size)
@@ -73,17 +75,29 @@ func TestPieceLengthFor(t *testing.T) {
 		if protocol.PieceCount(size, length) > protocol.MaxPieces {
 			t.Errorf("%d bytes have too many pieces", size)
 		}
-		if length > protocol.PieceLength && protocol.PieceCount(size, length/2) <= protocol.MaxPieces {
+		enough := protocol.MaxPieces
+		if length <= protocol.PieceLength {
+			enough = protocol.EnoughPieces
+		}
+		if length > protocol.MinPieceLength && protocol.PieceCount(size, length/2) <= enough {
 			t.Errorf("%d bytes would fit shorter pieces", size)
 		}
 	})
+	for _, test := range []struct{ size, length int64 }{
+		{0, 128 << 10}, {16 << 20, 128 << 10}, {16<<20 + 1, 256 << 10}, {32 << 20, 256 << 10}, {32<<20 + 1, 512 << 10},
+		{128 << 30, 512 << 10}, {128<<30 + 1, 1 << 20}, {4 << 40, 16 << 20},
+	} {
+		if got, err := protocol.PieceLengthFor(test.size); err != nil || got != test.length {
+			t.Errorf("%d bytes: got %d, %v, want %d", test.size, got, err, test.length)
+		}
+	}
 	if _, err := protocol.PieceLengthFor(protocol.MaxPieceLength*protocol.MaxPieces + 1); protocol.CodeOf(err) != protocol.CodeLimit {
 		t.Errorf("got %v, want E_LIMIT", err)
 	}
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	good := sample(524_289)
+	good := sample(131_073)
 	change := func(f func(m *protocol.Manifest)) []byte {
 		m := *good
 		f(&m)
@@ -100,6 +114,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"evil name", change(func(m *protocol.Manifest) { m.Name = "../x" }), protocol.CodeName},
 		{"odd piece length", change(func(m *protocol.Manifest) { m.PieceLength-- }), protocol.CodeBadManifest},
 		{"short pieces", change(func(m *protocol.Manifest) { m.PieceLength = 1 << 10 }), protocol.CodeBadManifest},
+		{"pieces of an ordinary file", change(func(m *protocol.Manifest) {
+			m.PieceLength, m.Pieces = protocol.PieceLength, m.Pieces[:1]
+		}), protocol.CodeBadManifest},
 		{"long pieces", change(func(m *protocol.Manifest) {
 			m.Size, m.PieceLength, m.Pieces = 64<<20, protocol.MaxPieceLength, make([]protocol.PieceHash, 4)
 		}), protocol.CodeBadManifest},
@@ -121,8 +138,8 @@ func TestDecodeRefuses(t *testing.T) {
 
 func FuzzManifest(f *testing.F) {
 	f.Add(sample(0).Encode())
-	f.Add(sample(524_289).Encode())
-	f.Add(sample(60 * protocol.PieceLength).Encode()) // longer than what DecodeManifestHead needs
+	f.Add(sample(131_073).Encode())
+	f.Add(sample(60 * protocol.MinPieceLength).Encode()) // longer than what DecodeManifestHead needs
 	f.Add([]byte("p2psM\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		defer frugal.Check(t)()

@@ -22,7 +22,7 @@ func Fill(ctx context.Context, t *Tracker, n int) error {
 		_, err := t.replica.Propose(ctx, replica.Proposal{Blobs: blobs, Build: func(c *catalog.Catalog) (out []catalog.Draft, err error) {
 			for i := range atOnce {
 				name := fmt.Sprintf("file-%07d.bin", begin+i)
-				m := &protocol.Manifest{Name: name, Size: 1, PieceLength: protocol.PieceLength, Pieces: make([]protocol.PieceHash, 1)}
+				m := &protocol.Manifest{Name: name, Size: 1, PieceLength: protocol.MinPieceLength, Pieces: make([]protocol.PieceHash, 1)}
 				blob := m.Encode()
 				id := protocol.ManifestID(blob)
 				blobs[id] = blob

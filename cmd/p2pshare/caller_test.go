@@ -77,7 +77,7 @@ func (c *caller) createGroup(ctx context.Context, name string) (id []byte, err e
 // share stores the manifest of a file of one piece and shares it, and tells on
 // how many trackers that is.
 func (c *caller) share(ctx context.Context, group []byte, groupName, file string) (on uint32, err error) {
-	m := &protocol.Manifest{Name: file, Size: 1, PieceLength: protocol.PieceLength, Pieces: make([]protocol.PieceHash, 1)}
+	m := &protocol.Manifest{Name: file, Size: 1, PieceLength: protocol.MinPieceLength, Pieces: make([]protocol.PieceHash, 1)}
 	copy(m.SHA1[:], file)
 	data := m.Encode()
 	id := protocol.ManifestID(data)

@@ -79,8 +79,8 @@ func contract() []step {
 		{"eve", `list_members "Lab 1"`, "", "", "E_NOT_MEMBER"},
 
 		{
-			"ada", `upload_file "Lab 1" a.bin`, "sharing a.bin\t600000\t2 pieces\tsha1 <sha1>\n",
-			`{"group":"Lab 1","name":"a.bin","path":"<dir>/a.bin","size":600000,"pieces":2,"sha1":"<sha1>","id":"<id>",` + stored + `}`, "",
+			"ada", `upload_file "Lab 1" a.bin`, "sharing a.bin\t600000\t5 pieces\tsha1 <sha1>\n",
+			`{"group":"Lab 1","name":"a.bin","path":"<dir>/a.bin","size":600000,"pieces":5,"sha1":"<sha1>","id":"<id>",` + stored + `}`, "",
 		},
 		{
 			"ada", `upload_file "b c.bin" "Lab 1"`, "sharing b c.bin\t0\t0 pieces\tsha1 <sha1>\n",
@@ -96,10 +96,10 @@ func contract() []step {
 		},
 		{"bob", "show_downloads", "", `{"downloads":[]}`, ""},
 		{"bob", "wait", "", `{"downloads":[]}`, ""},
-		{"bob", `download_file "Lab 1" a.bin`, "downloaded a.bin\t<files>/a.bin\t600000\tsha1 <sha1>\n", got("Lab 1", "a.bin", "600000", "2"), ""},
+		{"bob", `download_file "Lab 1" a.bin`, "downloaded a.bin\t<files>/a.bin\t600000\tsha1 <sha1>\n", got("Lab 1", "a.bin", "600000", "5"), ""},
 		{"bob", `download_file "Lab 1" "b c.bin" &`, "downloading b c.bin\n", `{"group":"Lab 1","name":"b c.bin","state":"<any>"}`, ""},
 		{"bob", "wait", "downloaded b c.bin\t<files>/b c.bin\t0\tsha1 <sha1>\n", `{"downloads":[` + got("Lab 1", "b c.bin", "0", "0") + `]}`, ""},
-		{"bob", "wait 'Lab 1' a.bin", "downloaded a.bin\t<files>/a.bin\t600000\tsha1 <sha1>\n", `{"downloads":[` + got("Lab 1", "a.bin", "600000", "2") + `]}`, ""},
+		{"bob", "wait 'Lab 1' a.bin", "downloaded a.bin\t<files>/a.bin\t600000\tsha1 <sha1>\n", `{"downloads":[` + got("Lab 1", "a.bin", "600000", "5") + `]}`, ""},
 		{"bob", "Show_downloads", "[C] [Lab 1] a.bin\n[C] [Lab 1] b c.bin\n", `{"downloads":[` + shown("a.bin", "600000") + "," + shown("b c.bin", "0") + `]}`, ""},
 		{"bob", "show_downloads -v", "[C] [Lab 1] a.bin\t<progress>\n[C] [Lab 1] b c.bin\t<progress>\n", `{"downloads":[` + shown("a.bin", "600000") + "," + shown("b c.bin", "0") + `]}`, ""},
 

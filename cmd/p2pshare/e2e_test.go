@@ -288,11 +288,7 @@ func TestKilledDownloaderGoesOn(t *testing.T) {
 	if len(r.Downloads) != 1 || r.Downloads[0].SHA1 != sum {
 		t.Fatalf("got %+v, want sha1 %s", r.Downloads, sum)
 	}
-	pieces := 0
-	for _, p := range r.Downloads[0].Peers {
-		pieces += p.Pieces
-	}
-	fetched, missing := int64(pieces)*protocol.PieceLength, had.Size-had.Done
+	fetched, missing := fetchedOf(t, r.Downloads[0], had.Size), had.Size-had.Done
 	if fetched > missing+16<<20 {
 		t.Errorf("fetched %d bytes after the restart, %d were missing", fetched, missing)
 	}

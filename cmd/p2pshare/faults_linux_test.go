@@ -133,11 +133,7 @@ func diskFull(t *testing.T, told time.Duration) {
 		t.Errorf("after the restart: %+v", r.Downloads)
 	}
 	for _, d := range r.Downloads {
-		var fetched int64
-		for _, p := range d.Peers {
-			fetched += int64(p.Pieces) * protocol.PieceLength
-		}
-		if fetched > had.Size-had.Done {
+		if fetched := fetchedOf(t, d, had.Size); fetched > had.Size-had.Done {
 			t.Errorf("%d bytes were fetched after the restart, %d were missing", fetched, had.Size-had.Done)
 		}
 	}

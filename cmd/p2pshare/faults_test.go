@@ -41,8 +41,8 @@ func (n *network) flip(path string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	for i := 0; i < len(b); i += protocol.PieceLength {
-		b[i+(i/protocol.PieceLength)%1000] ^= 1
+	for i := 0; i < len(b); i += protocol.MinPieceLength {
+		b[i+(i/protocol.MinPieceLength)%1000] ^= 1
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -239,6 +239,20 @@ func (n *network) do2(c *world.Client, command string, result any) {
 	}
 }
 
+// fetchedOf returns how many bytes of a file of size bytes came, the last piece
+// counted as a whole one.
+func fetchedOf(t *testing.T, d world.Downloaded, size int64) (bytes int64) {
+	t.Helper()
+	length, err := protocol.PieceLengthFor(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range d.Peers {
+		bytes += int64(p.Pieces) * length
+	}
+	return bytes
+}
+
 // killAtRandom kills a client at so many moments of its downloads, each time
 // another one, and lets each go on. Kills that came after the end do not count.
 func killAtRandom(t *testing.T, n *network, times int, size int64) {
@@ -272,10 +286,7 @@ func killAtRandom(t *testing.T, n *network, times int, size int64) {
 		}
 		for _, d := range r.Downloads {
 			interrupted++
-			var fetched int64
-			for _, p := range d.Peers {
-				fetched += int64(p.Pieces) * protocol.PieceLength
-			}
+			fetched := fetchedOf(t, d, size)
 			twice = max(twice, fetched-(size-had.Done))
 			if fetched > size-had.Done+16<<20 {
 				t.Errorf("kill %d: fetched %d bytes after the restart, %d were missing", kills, fetched, size-had.Done)

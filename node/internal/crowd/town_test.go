@@ -227,7 +227,7 @@ func untilKnown(ctx context.Context, f func() error) error {
 
 // share puts the description of a file and shares it.
 func share(ctx context.Context, c *client, group *pb.GroupRef, name string) (protocol.FileID, error) {
-	m := &protocol.Manifest{Name: name + ".bin", Size: 2 * protocol.PieceLength, PieceLength: protocol.PieceLength}
+	m := &protocol.Manifest{Name: name + ".bin", Size: 2 * protocol.MinPieceLength, PieceLength: protocol.MinPieceLength}
 	for i := range 2 {
 		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: protocol.SHA1{byte(i)}})
 	}

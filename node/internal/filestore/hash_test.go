@@ -22,10 +22,10 @@ func TestHash(t *testing.T) {
 		{"empty", 0},
 		{"one byte.bin", 1},
 		{"a chunk", 64 << 10},
-		{"name with  spaces.tar.gz", 524_287},
-		{"Übung – α.pdf", 524_288},
-		{"日本語", 524_289},
-		{"two pieces", 1 << 20},
+		{"name with  spaces.tar.gz", 131_071},
+		{"Übung – α.pdf", 131_072},
+		{"日本語", 131_073},
+		{"eight pieces", 1 << 20},
 		{"more than all buffers", 9<<20 + 12_345},
 	}
 	for i, tt := range tests {
@@ -41,7 +41,9 @@ func TestHash(t *testing.T) {
 				calls++
 			})
 			check(t, err)
-			if want := describe(tt.name, content, protocol.PieceLength); !reflect.DeepEqual(m.Encode(), want.Encode()) {
+			length, err := protocol.PieceLengthFor(int64(tt.size))
+			check(t, err)
+			if want := describe(tt.name, content, int(length)); !reflect.DeepEqual(m.Encode(), want.Encode()) {
 				t.Errorf("manifest = %+v\nwant %+v", m, want)
 			}
 			if last != int64(tt.size) || calls < 1 {
@@ -106,7 +108,7 @@ func TestHashFollowsLinks(t *testing.T) {
 	check(t, os.Symlink(writeFile(t, dir, "real", content), filepath.Join(dir, "link")))
 	m, _, err := filestore.Hash(t.Context(), filepath.Join(dir, "link"), nil)
 	check(t, err)
-	if want := describe("link", content, protocol.PieceLength); m.ID() != want.ID() {
+	if want := describe("link", content, protocol.MinPieceLength); m.ID() != want.ID() {
 		t.Errorf("manifest = %+v", m)
 	}
 }

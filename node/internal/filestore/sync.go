@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// syncBytes is how much is written before a sync begins: 16 pieces of the
-	// default length.
+	// syncBytes is how much is written before a sync begins: 16 pieces of an
+	// ordinary file.
 	syncBytes = 8 << 20
 	// volatileBytes is how much may be written and not durable: what a loss of
 	// power may cost. While one half of it is synced the other is written; on a

@@ -28,8 +28,8 @@ func (b *Buffer) Release() {
 	}
 }
 
-// lengths is how many piece lengths are allowed: 512 KiB to 16 MiB.
-const lengths = 6
+// lengths is how many piece lengths are allowed: 128 KiB to 16 MiB.
+const lengths = 8
 
 // Buffers is a pool for the pieces of all streams that share it. Its zero
 // value is ready and has no bound; it is safe for concurrent use.
@@ -79,8 +79,8 @@ func (p *Buffers) get(ended <-chan struct{}, file protocol.FileID, pieceLength, 
 
 // class returns which of the allowed lengths a buffer has; ok is false for none.
 func class(length int64) (class int, ok bool) {
-	class = bits.Len64(uint64(length)/protocol.PieceLength) - 1
-	return class, class >= 0 && class < lengths && length == protocol.PieceLength<<class
+	class = bits.Len64(uint64(length)/protocol.MinPieceLength) - 1
+	return class, class >= 0 && class < lengths && length == protocol.MinPieceLength<<class
 }
 
 // find returns a buffer that was given back, nil if there is none. Then those of

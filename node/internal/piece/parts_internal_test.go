@@ -12,7 +12,7 @@ import (
 
 func TestBuffers(t *testing.T) {
 	var pool Buffers
-	for length := int64(protocol.PieceLength); length <= protocol.MaxPieceLength; length *= 2 {
+	for length := int64(protocol.MinPieceLength); length <= protocol.MaxPieceLength; length *= 2 {
 		b := pool.get(nil, protocol.FileID{}, length, length-1)
 		if int64(len(b.B)) != length-1 || b.from != &pool {
 			t.Errorf("piece length %d: a buffer of %d bytes, from the pool: %v", length, len(b.B), b.from == &pool)

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -22,7 +23,7 @@ const (
 	// letGo is how long a peer may take to let go of a request that waits there,
 	// before it is asked of another one all the same.
 	letGo = time.Second
-	// enoughArriving pieces at once fill a known rate.
+	// enoughArriving pieces at once fill a known rate where peers are near.
 	enoughArriving = 2
 	// advantage is how many times sooner a second peer must be expected to
 	// deliver before a piece is asked of it too.
@@ -72,18 +73,38 @@ func (s *Scheduler) fill() {
 // sated reports whether what arrives already takes all of the known rate. A
 // piece counts only for as long as it may take if that is so.
 func (s *Scheduler) sated() bool {
-	if s.plenty == 0 {
+	if s.rate == 0 {
 		return false
 	}
+	enough := s.enough()
+	// With twice the time for others beside these, so that slow peers never keep
+	// fast ones away.
+	plenty := time.Duration(2 * float64(enough) * float64(s.pieces.length) / s.rate * float64(time.Second))
 	n := 0
 	for _, p := range s.peers {
 		for _, r := range p.out {
-			if r.begun && s.now-r.since < s.plenty {
+			if r.begun && s.now-r.since < plenty {
 				n++
 			}
 		}
 	}
-	return n >= enoughArriving
+	return n >= enough
+}
+
+// enough is how many pieces at once fill the known rate: when one of them is
+// there, the others, half received, must last until the nearest peer answers.
+func (s *Scheduler) enough() int {
+	nearest := time.Duration(math.MaxInt64)
+	for _, p := range s.peers {
+		if p.pace.rtt > 0 {
+			nearest = min(nearest, p.pace.rtt)
+		}
+	}
+	if nearest == math.MaxInt64 {
+		return enoughArriving
+	}
+	inBetween := s.rate * nearest.Seconds() / float64(s.pieces.length)
+	return max(enoughArriving, 1+int(math.Ceil(2*min(inBetween, maxWindow))))
 }
 
 // yield takes back what waits: those servers may as well send to others.

@@ -56,6 +56,33 @@ func TestSatedYields(t *testing.T) {
 	}
 }
 
+// TestSatedFarAway: where the nearest peer is a quarter of a second away, and two
+// and a half pieces may arrive in that time, two that arrive are not enough.
+func TestSatedFarAway(t *testing.T) {
+	m := newModel(t, scheduler.Config{Size: 80 * length, PieceLength: length, Budget: 64 * length, Seed: 1, Rate: 10 * length})
+	peers := []scheduler.Peer{"a", "b", "c", "d", "e", "f", "g", "h"}
+	for _, id := range peers {
+		m.step(scheduler.PeerJoined{Peer: id, Complete: true})
+	}
+	oldest := func(id scheduler.Peer) int {
+		asked := m.asked()
+		return asked[slices.IndexFunc(asked, func(f scheduler.Fetch) bool { return f.Peer == id })].Piece
+	}
+	m.now += time.Second
+	m.step(scheduler.PieceReceived{Peer: "a", Piece: oldest("a"), RTT: 250 * time.Millisecond})
+	for i, id := range peers[:6] {
+		reclaims := 0
+		for _, e := range m.step(scheduler.PieceBegun{Peer: id, Piece: oldest(id)}) {
+			if _, ok := e.(scheduler.Reclaim); ok {
+				reclaims++
+			}
+		}
+		if sated := i == 5; sated != (reclaims > 0) {
+			t.Errorf("%d pieces arrive: %d requests taken back", i+1, reclaims)
+		}
+	}
+}
+
 func fetches(effects []scheduler.Effect) (n int) {
 	for _, e := range effects {
 		if _, ok := e.(scheduler.Fetch); ok {

@@ -39,9 +39,7 @@ type Scheduler struct {
 	byID    map[Peer]*remote
 	seeders int // peers that have everything
 	flights flights
-	// plenty is how long two pieces take at the known rate, with room for
-	// others beside them; 0 if there is none.
-	plenty time.Duration
+	rate    float64 // bytes per second that may arrive; 0 if not known
 	// authors names who delivered a piece that is being verified.
 	authors map[int]Peer
 	bans    bans
@@ -55,12 +53,8 @@ type Scheduler struct {
 // New returns a scheduler that has seen no event.
 func New(cfg Config) *Scheduler {
 	rng := rand.New(rand.NewPCG(cfg.Seed, 0x7032707368617265))
-	var plenty time.Duration
-	if cfg.Rate > 0 {
-		plenty = time.Duration(2 * enoughArriving * float64(cfg.PieceLength) / float64(cfg.Rate) * float64(time.Second))
-	}
 	return &Scheduler{
-		plenty:  plenty,
+		rate:    float64(cfg.Rate),
 		rng:     rng,
 		pieces:  newPieces(cfg, rng),
 		byID:    make(map[Peer]*remote),

@@ -62,7 +62,7 @@ func ordinary(peers int) class {
 // 16 MiB, and all have limits of 8 MiB/s on links that are much faster.
 func handout(peers int) class {
 	return class{
-		peers: peers, pieces: 32, pieceLength: protocol.PieceLength, bitsPerSecond: 1_000_000_000,
+		peers: peers, pieces: 128, pieceLength: protocol.MinPieceLength, bitsPerSecond: 1_000_000_000,
 		delay: 100 * time.Microsecond, seed: 1, limit: 8 << 20,
 	}
 }
@@ -356,16 +356,12 @@ func farthest(members int) float64 {
 	return 1.55
 }
 
-// TestHandoutNearsTheLowerBound does the same for a file of few pieces.
+// TestHandoutNearsTheLowerBound does the same for a short file.
 func TestHandoutNearsTheLowerBound(t *testing.T) {
 	fmt.Fprintf(t.Output(), "%s  (took)\n", lessonHead)
 	for _, n := range sizes(t, 4) {
-		l := play(t, handout(n))
-		most := 1.3
-		if n > 8 {
-			most = 1.4 // as above
-		}
-		if l.ratio() > most {
+		const most = 1.15
+		if l := play(t, handout(n)); l.ratio() > most {
 			t.Errorf("%d peers: %.2f times the lower bound, want %.2f at most", n, l.ratio(), most)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func FuzzMerge(f *testing.F) {
 	var u protocol.UserID
 	var g protocol.GroupID
-	m := &protocol.Manifest{Name: "a", Size: 1, PieceLength: protocol.PieceLength}
+	m := &protocol.Manifest{Name: "a", Size: 1, PieceLength: protocol.MinPieceLength}
 	seed := New()
 	for i, d := range concat(
 		NewAccount(u, "ada", "$x"), SetDisabled(u, true), NewSession(u, Session{Device: "d", Until: 1 << 40}),

@@ -85,7 +85,7 @@ func fid(b byte) protocol.FileID    { return protocol.FileID{b, 0xee, 0xff} }
 func sid(b byte) protocol.SessionID { return protocol.SessionID{b, 0x11} }
 
 func manifest(name string) *protocol.Manifest {
-	return &protocol.Manifest{Name: name, Size: 5, PieceLength: protocol.PieceLength, Pieces: make([]protocol.PieceHash, 1)}
+	return &protocol.Manifest{Name: name, Size: 5, PieceLength: protocol.MinPieceLength, Pieces: make([]protocol.PieceHash, 1)}
 }
 
 // share is file f under name, shared by u in group 1 from one client.

@@ -132,7 +132,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 func manifest(t testing.TB, name string) *protocol.Manifest {
 	t.Helper()
 	return &protocol.Manifest{
-		Name: name, Size: 5, PieceLength: protocol.PieceLength,
+		Name: name, Size: 5, PieceLength: protocol.MinPieceLength,
 		Pieces: make([]protocol.PieceHash, 1),
 	}
 }

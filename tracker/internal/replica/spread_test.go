@@ -48,6 +48,11 @@ func share(t *testing.T, nd *node, size int) (protocol.FileID, []byte) {
 	t.Helper()
 	m := manifest(t, "file.bin")
 	m.Size = int64(size)
+	length, err := protocol.PieceLengthFor(m.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.PieceLength = length
 	m.Pieces = make([]protocol.PieceHash, protocol.PieceCount(m.Size, m.PieceLength))
 	for i := range m.Pieces {
 		_, _ = rand.Read(m.Pieces[i].BLAKE3[:])
@@ -55,7 +60,7 @@ func share(t *testing.T, nd *node, size int) (protocol.FileID, []byte) {
 	b := m.Encode()
 	u, g, id := nd.mustRegister("owner"), groupID(1), protocol.ManifestID(b)
 	nd.must(func(*catalog.Catalog) []catalog.Draft { return catalog.NewGroup(g, "group", u) })
-	_, err := nd.Propose(t.Context(), replica.Proposal{
+	_, err = nd.Propose(t.Context(), replica.Proposal{
 		Build: func(c *catalog.Catalog) ([]catalog.Draft, error) {
 			return c.ShareFile(catalog.Share{Group: g, File: id, User: u, Peer: "client"}, m, int64(len(b))), nil
 		},

@@ -70,7 +70,7 @@ func TestPushesToThoseConcerned(t *testing.T) {
 	}
 	b.Expect("of the new file", func(e *pb.Event) bool {
 		f := e.GetFileAdded()
-		return f.GetName() == "notes.txt" && f.GetUploader() == "ada" && f.GetSize() == protocol.PieceLength && f.GetGroup() == "g"
+		return f.GetName() == "notes.txt" && f.GetUploader() == "ada" && f.GetSize() == protocol.MinPieceLength && f.GetGroup() == "g"
 	})
 
 	if err := carol.Join("g"); err != nil {

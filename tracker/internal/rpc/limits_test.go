@@ -146,7 +146,7 @@ func limitCases() map[string]limitCase {
 	credentials := limitCase{elsewhere: "protocol/credential, for trackers and seeders"}
 	pieces := limitCase{elsewhere: "the piece protocol: node/internal/piece and node/internal/swarm"}
 	return map[string]limitCase{
-		"PieceLength": manifests, "MaxPieceLength": manifests, "MaxPieces": manifests,
+		"PieceLength": manifests, "MinPieceLength": manifests, "EnoughPieces": manifests, "MaxPieceLength": manifests, "MaxPieces": manifests,
 		"MaxManifest": {check: (*limitWorld).maxManifest}, "ManifestChunk": {check: (*limitWorld).manifestChunk},
 		"MaxRequest": {check: (*limitWorld).maxRequest}, "MaxReply": {elsewhere: "connect.WithSendMaxBytes; PageSize keeps below it"},
 		"MaxElements": {check: (*limitWorld).maxElements}, "PageSize": {check: (*limitWorld).pageSize},

@@ -225,7 +225,7 @@ func phcOf(n uint64) string {
 }
 
 func manifest(x act) *protocol.Manifest {
-	m := &protocol.Manifest{Name: cmp.Or(x.name, fileName(x.c)), Size: protocol.PieceLength, PieceLength: protocol.PieceLength}
+	m := &protocol.Manifest{Name: cmp.Or(x.name, fileName(x.c)), Size: protocol.MinPieceLength, PieceLength: protocol.MinPieceLength}
 	m.SHA1 = protocol.SHA1{byte(x.n), byte(x.n >> 8), byte(x.n >> 16)}
 	m.Pieces = []protocol.PieceHash{{SHA1: m.SHA1}}
 	return m

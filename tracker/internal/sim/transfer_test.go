@@ -231,7 +231,7 @@ func spoil(w *people, path string) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	w.ok(err)
 	b := make([]byte, 1)
-	for off := int64(100); off < info.Size(); off += protocol.PieceLength {
+	for off := int64(100); off < info.Size(); off += protocol.MinPieceLength {
 		_, err := f.ReadAt(b, off)
 		w.ok(err)
 		b[0] ^= 1

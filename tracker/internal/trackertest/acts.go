@@ -85,7 +85,11 @@ func (c *Client) LetIn(group string, other *Client, name string) {
 
 // Manifest returns a valid manifest of pieces pieces with contents of its own.
 func Manifest(name string, pieces int, seed byte) *protocol.Manifest {
-	m := &protocol.Manifest{Name: name, Size: int64(pieces) * protocol.PieceLength, PieceLength: protocol.PieceLength}
+	length := int64(protocol.PieceLength)
+	if pieces <= protocol.EnoughPieces {
+		length = protocol.MinPieceLength
+	}
+	m := &protocol.Manifest{Name: name, Size: int64(pieces) * length, PieceLength: length}
 	m.SHA1[0] = seed
 	for i := range pieces {
 		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: protocol.SHA1{seed, byte(i)}})

@@ -189,11 +189,9 @@ func (w *world) distribute(ctx context.Context, n int, central bool) (took time.
 	}
 	name := filepath.Base(path)
 	began := time.Now()
-	downloads := make([]*node.Download, n)
-	for i, c := range w.clients[:n] {
-		if downloads[i], err = c.Download(ctx, groups[i], name, ""); err != nil {
-			return 0, 0, err
-		}
+	downloads, err := w.begin(ctx, groups, name)
+	if err != nil {
+		return 0, 0, err
 	}
 	results, err := w.await(ctx, downloads, central)
 	took = time.Since(began)
@@ -209,6 +207,18 @@ func (w *world) distribute(ctx context.Context, n int, central bool) (took time.
 		}
 	}
 	return took, min(sent, w.cfg.Size*int64(n)), w.clear(ctx, results, path, groups)
+}
+
+// begin starts a download by each client in its group, all at once.
+func (w *world) begin(ctx context.Context, groups []string, name string) ([]*node.Download, error) {
+	downloads := make([]*node.Download, len(groups))
+	errs := make([]error, len(groups))
+	var starting sync.WaitGroup
+	for i, c := range w.clients[:len(groups)] {
+		starting.Go(func() { downloads[i], errs[i] = c.Download(ctx, groups[i], name, "") })
+	}
+	starting.Wait()
+	return downloads, errors.Join(errs...)
 }
 
 func pieceLength(size int64) int64 {

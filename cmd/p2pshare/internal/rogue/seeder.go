@@ -203,7 +203,8 @@ func Honest() Lie {
 
 // ManifestOf describes data under a name, be it one that is not allowed.
 func ManifestOf(name string, data []byte) *protocol.Manifest {
-	m := &protocol.Manifest{Name: name, Size: int64(len(data)), PieceLength: protocol.PieceLength, SHA1: sha1.Sum(data)}
+	m := &protocol.Manifest{Name: name, Size: int64(len(data)), SHA1: sha1.Sum(data)}
+	m.PieceLength, _ = protocol.PieceLengthFor(m.Size) // what is in memory is never too long
 	for i := range protocol.PieceCount(m.Size, m.PieceLength) {
 		b := data[m.PieceOffset(i) : m.PieceOffset(i)+m.PieceSize(i)]
 		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: sha1.Sum(b), BLAKE3: blake3.Sum256(b)})

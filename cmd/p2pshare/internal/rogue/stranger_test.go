@@ -171,7 +171,7 @@ func TestStrangersGetNothing(t *testing.T) {
 	}
 	if got, err := r.member.Leech(r.seeder, r.member.Ticket(r.g), r.file); err != nil {
 		t.Errorf("the member: %v", err)
-	} else if b, err := got.Piece(0); err != nil || !bytes.Equal(b, r.data[:protocol.PieceLength]) {
+	} else if b, err := got.Piece(0); err != nil || !bytes.Equal(b, r.data[:protocol.MinPieceLength]) {
 		t.Errorf("the member: %d bytes, %v", len(b), err)
 	}
 	if _, err := r.member.Leech(r.seeder, r.member.Ticket(r.g), protocol.FileID{1, 2, 3}); err == nil {
