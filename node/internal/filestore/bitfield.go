@@ -46,3 +46,16 @@ func (b bitfield) count() (n int) {
 func (b bitfield) clone() bitfield { return append(bitfield{}, b...) }
 
 func (b bitfield) equal(o bitfield) bool { return bytes.Equal(b, o) }
+
+// exceeds reports whether b has a piece that o, which may be nil, has not.
+func (b bitfield) exceeds(o bitfield) bool {
+	for i, v := range b {
+		if o != nil {
+			v &^= o[i]
+		}
+		if v != 0 {
+			return true
+		}
+	}
+	return false
+}

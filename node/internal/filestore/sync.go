@@ -35,7 +35,9 @@ type syncer struct {
 
 	saved      bitfield // as in the journal; nil if nothing is known of it
 	unrecorded int      // pieces that were synced since
-	doubtful   bool     // a sync failed: the system may have dropped what was written
+	// doubtful is set when a sync has failed, or may have in an earlier run: the
+	// system may hold as clean what never reached the disk.
+	doubtful bool
 
 	urgent chan struct{}   // a batch is full; holds one
 	soon   chan struct{}   // a piece waits; holds one
@@ -44,7 +46,8 @@ type syncer struct {
 	ended  chan struct{}
 }
 
-// begin starts the goroutine. saved is what the journal holds.
+// begin starts the goroutine. saved is what the journal holds; other pieces may
+// have been read back from memory alone, so they are written once more.
 func (s *syncer) begin(p *Partial, j Journal, saved bitfield) {
 	*s = syncer{
 		part: p, journal: j, saved: saved,
@@ -53,10 +56,11 @@ func (s *syncer) begin(p *Partial, j Journal, saved bitfield) {
 		urgent:  make(chan struct{}, 1), soon: make(chan struct{}, 1),
 		calls: make(chan chan error), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
-	go s.run()
 	if have, _ := p.pieces.snapshot(); !have.equal(saved) {
+		s.doubtful = have.exceeds(saved)
 		s.poke(1)
 	}
+	go s.run()
 }
 
 // end stops the goroutine and waits for it, without another flush.
