@@ -53,7 +53,9 @@ const (
 
 // MaxStrangeStreams is how many streams of one address may be open at one process
 // before anything was said on them that only a user can say: one for each of a
-// class that logs in, and at 256 KiB, which a stream may send unread, 32 MiB.
+// class that logs in, and at 256 KiB, which a stream may send unread, 32 MiB. Who
+// comes on top loses the connection; a larger class behind one address logs in
+// in turns.
 const MaxStrangeStreams = 128
 
 // Limits per user and group. More is E_LIMIT.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -13,37 +15,87 @@ import (
 // Strangers counts the streams of each address on which nothing has been said
 // yet that only a user can say, so that one address cannot make a process hold
 // buffers for many: libp2p bounds connections by address, but streams by
-// connection alone. As there, addresses of this machine are not counted. It is
-// safe for concurrent use.
+// connection alone. As there, addresses of this machine are not counted, nor is
+// a peer that has shown who it is on another stream. It is safe for concurrent use.
 type Strangers struct {
 	mu     sync.Mutex
-	places map[string]int
+	places map[string]int  // streams of strangers
+	users  map[peer.ID]int // streams of peers that are none
 }
 
 // NewStrangers returns an empty count.
-func NewStrangers() *Strangers { return &Strangers{places: map[string]int{}} }
+func NewStrangers() *Strangers {
+	return &Strangers{places: map[string]int{}, users: map[peer.ID]int{}}
+}
 
-// Enter counts a stream from an address in, unless the address has
-// protocol.MaxStrangeStreams already. leave counts it out: when the other side
-// has shown who it is, or the stream ends. It may be called more than once.
-func (s *Strangers) Enter(from ma.Multiaddr) (leave func(), ok bool) {
-	if from != nil && manet.IsIPLoopback(from) {
-		return func() {}, true
-	}
-	place := AddressKey(from)
+// Visit is one stream that was let in. Its methods may be called more than once,
+// and from several goroutines.
+type Visit struct {
+	s     *Strangers
+	peer  peer.ID
+	place string // "" if it is not counted
+	user  bool
+	left  bool
+}
+
+// Enter lets a stream of a connection in, unless the address has
+// protocol.MaxStrangeStreams already. Then the caller does well to close the
+// connection: connections are let in slowly, streams are not.
+func (s *Strangers) Enter(c network.Conn) (*Visit, bool) {
+	from := c.RemoteMultiaddr()
+	v := &Visit{s: s, peer: c.RemotePeer()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if (from != nil && manet.IsIPLoopback(from)) || s.users[v.peer] > 0 {
+		return v, true
+	}
+	place := AddressKey(from)
 	if s.places[place] >= protocol.MaxStrangeStreams {
 		return nil, false
 	}
+	v.place = place
 	s.places[place]++
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.places[place]--; s.places[place] == 0 {
-			delete(s.places, place)
-		}
-	}), true
+	return v, true
+}
+
+// Known tells that the other side has shown who it is.
+func (v *Visit) Known() {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	if v.user || v.left {
+		return
+	}
+	v.user = true
+	v.s.users[v.peer]++
+	v.uncount()
+}
+
+// Leave tells that the stream has ended.
+func (v *Visit) Leave() {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	if v.left {
+		return
+	}
+	v.left = true
+	v.uncount()
+	if !v.user {
+		return
+	}
+	if v.s.users[v.peer]--; v.s.users[v.peer] == 0 {
+		delete(v.s.users, v.peer)
+	}
+}
+
+// uncount takes the stream out of those of its address. v.s.mu is held.
+func (v *Visit) uncount() {
+	if v.place == "" {
+		return
+	}
+	if v.s.places[v.place]--; v.s.places[v.place] == 0 {
+		delete(v.s.places, v.place)
+	}
+	v.place = ""
 }
 
 // AddressKey returns what stands for the place that a client comes from: the

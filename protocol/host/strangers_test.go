@@ -3,6 +3,8 @@ package host_test
 import (
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -31,37 +33,64 @@ func TestAddressKey(t *testing.T) {
 	}
 }
 
+// conn is a connection of somebody from somewhere.
+type conn struct {
+	network.Conn
+	peer peer.ID
+	addr string
+}
+
+func (c conn) RemotePeer() peer.ID           { return c.peer }
+func (c conn) RemoteMultiaddr() ma.Multiaddr { return ma.StringCast(c.addr) }
+
 // An address has so many places; another one, and this machine, are not kept
 // out by it, and a place that was left is free again, once.
 func TestStrangers(t *testing.T) {
 	s := host.NewStrangers()
-	enter := func(addr string) (leave func(), ok bool) { return s.Enter(ma.StringCast(addr)) }
-	var leave []func()
+	enter := func(id peer.ID, addr string) (*host.Visit, bool) { return s.Enter(conn{peer: id, addr: addr}) }
+	var visits []*host.Visit
 	for i := range protocol.MaxStrangeStreams {
-		l, ok := enter("/ip4/192.0.2.7/tcp/1")
+		v, ok := enter("eve", "/ip4/192.0.2.7/tcp/1")
 		if !ok {
 			t.Fatalf("stream %d is kept out", i)
 		}
-		leave = append(leave, l)
+		visits = append(visits, v)
 	}
-	if _, ok := enter("/ip4/192.0.2.7/udp/9/quic-v1"); ok {
-		t.Error("one too many is let in")
+	wantOut := func(id peer.ID) {
+		t.Helper()
+		if _, ok := enter(id, "/ip4/192.0.2.7/udp/9/quic-v1"); ok {
+			t.Errorf("one too many of %s is let in", id)
+		}
 	}
+	wantOut("eve")
+	wantOut("ada")
 	for _, other := range []string{"/ip4/192.0.2.8/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"} {
-		for range 2 * protocol.MaxStrangeStreams {
-			if l, ok := enter(other); ok {
-				defer l()
-			} else if other != "/ip4/192.0.2.8/tcp/1" {
+		for i := range 2 * protocol.MaxStrangeStreams {
+			if _, ok := enter("bob", other); !ok && (i < protocol.MaxStrangeStreams || other != "/ip4/192.0.2.8/tcp/1") {
 				t.Fatalf("%s is kept out", other)
 			}
 		}
 	}
-	leave[0]()
-	leave[0]()
-	if _, ok := enter("/ip4/192.0.2.7/tcp/1"); !ok {
-		t.Error("a place that was left is not free")
+	visits[0].Leave()
+	visits[0].Leave()
+	v, ok := enter("ada", "/ip4/192.0.2.7/tcp/1")
+	if !ok {
+		t.Fatal("a place that was left is not free")
 	}
-	if _, ok := enter("/ip4/192.0.2.7/tcp/1"); ok {
-		t.Error("a place that was left twice is two")
+	wantOut("eve") // left twice, it is one place
+	// Who has shown who it is takes no place, with its other streams neither.
+	v.Known()
+	v.Known()
+	if _, ok := enter("eve", "/ip4/192.0.2.7/tcp/1"); !ok {
+		t.Error("the place of who is known is not free")
 	}
+	for range 2 * protocol.MaxStrangeStreams {
+		if _, ok := enter("ada", "/ip4/192.0.2.7/tcp/1"); !ok {
+			t.Fatal("who is known is kept out")
+		}
+	}
+	wantOut("eve")
+	v.Leave()
+	v.Known() // too late
+	wantOut("ada")
 }

@@ -156,7 +156,7 @@ func (w *town) visit(ctx context.Context, c *client, u account, done *counter) e
 	}
 	for range 30 {
 		select {
-		case <-time.After(time.Duration(rand.IntN(50)) * time.Millisecond):
+		case <-time.After(time.Duration(rand.IntN(200)) * time.Millisecond):
 		case <-ctx.Done():
 			return nil
 		}

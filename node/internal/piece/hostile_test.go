@@ -81,6 +81,10 @@ func TestServerEndsHostileStreams(t *testing.T) {
 			if !errors.Is(err, network.ErrReset) {
 				t.Errorf("read: %v, want a reset", err)
 			}
+			// Whoever begins like that loses the connection too.
+			if !bytes.HasPrefix(tt.sent, open) {
+				until(t, "the connection is closed", st.Conn().IsClosed)
+			}
 		})
 	}
 	_, e := leech(t, from, to, f, "good") // the server goes on

@@ -108,13 +108,13 @@ func newServer(cfg ServerConfig) *Server {
 func NewServer(cfg ServerConfig) *Server {
 	s := newServer(cfg)
 	cfg.Host.SetStreamHandler(protocol.PieceProtocol, func(st network.Stream) {
-		leave, ok := s.strangers.Enter(st.Conn().RemoteMultiaddr())
+		visit, ok := s.strangers.Enter(st.Conn())
 		if !ok {
-			_ = st.Reset()
+			_ = st.Conn().Close()
 			return
 		}
-		defer leave()
-		s.serve(st, st.Conn().RemotePeer(), leave)
+		defer visit.Leave()
+		s.serve(st, st.Conn().RemotePeer(), visit.Known)
 	})
 	return s
 }
@@ -161,9 +161,7 @@ func (s *Server) Close() error {
 	// stream; it ends with the connection.
 	stuck := time.AfterFunc(closePatience, func() {
 		for _, u := range s.all() {
-			if s.cfg.Host != nil {
-				_ = s.cfg.Host.Network().ClosePeer(u.remote)
-			}
+			s.hangUp(u.remote)
 		}
 	})
 	defer stuck.Stop()
@@ -240,6 +238,15 @@ func (s *Server) turnAway(st stream) {
 	}
 	if err != nil {
 		_ = st.Reset()
+	}
+}
+
+// hangUp closes the connections of a peer whose first message no client of ours
+// sends: what it has in its other streams is not waited for. Connections are
+// counted by address and let in slowly; streams alone would cost it nothing.
+func (s *Server) hangUp(remote peer.ID) {
+	if s.cfg.Host != nil {
+		_ = s.cfg.Host.Network().ClosePeer(remote)
 	}
 }
 

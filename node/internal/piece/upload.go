@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/protocol"
@@ -91,6 +92,9 @@ func (u *upload) run() error {
 	ticket, err := u.readOpen(reader)
 	if err != nil {
 		u.kill(err)
+		if errors.Is(err, ErrViolation) {
+			u.server.hangUp(u.remote)
+		}
 		return err
 	}
 	content, err := u.admit(ticket)
@@ -128,7 +132,10 @@ func (u *upload) readOpen(reader *wire.Reader) (ticket []byte, err error) {
 		return nil, fmt.Errorf("set the deadline: %w", err)
 	}
 	var m pb.FromLeecher
-	if err := reader.Read(&m); err != nil {
+	switch err := reader.Read(&m); {
+	case errors.Is(err, wire.ErrTooLong), errors.Is(err, proto.Error):
+		return nil, fmt.Errorf("%w: the first message: %w", ErrViolation, err)
+	case err != nil:
 		return nil, fmt.Errorf("read the first message: %w", err)
 	}
 	open := m.GetOpen()

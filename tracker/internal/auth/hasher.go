@@ -17,7 +17,8 @@ import (
 // HasherOptions bound what password hashing may take. Zero values mean the
 // defaults named.
 type HasherOptions struct {
-	// Concurrent hashes; default one a CPU, at most 4 (about 80 MB).
+	// Concurrent hashes; default one for each two CPUs, at most 4 (about 80 MB), so
+	// that a storm of logins leaves the calls of those who are logged in the rest.
 	Concurrent int
 	// Queue is how many may wait for a turn; default 256: a class
 	// that registers at once waits a few seconds instead of being refused. When it
@@ -42,7 +43,7 @@ type Hasher struct {
 // NewHasher returns a Hasher.
 func NewHasher(o HasherOptions) *Hasher {
 	if o.Concurrent <= 0 {
-		o.Concurrent = min(4, runtime.NumCPU())
+		o.Concurrent = min(4, max(1, runtime.NumCPU()/2))
 	}
 	if o.Queue <= 0 {
 		o.Queue = 256

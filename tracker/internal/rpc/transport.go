@@ -46,8 +46,8 @@ type (
 // place stands for where it is, as limits count it.
 func (r remote) place() string { return host.AddressKey(r.addr) }
 
-// doorman accepts the streams of clients, and resets those of an address that has
-// too many on which no session was shown.
+// doorman accepts the streams of clients, and hangs up on who comes from an address
+// that has too many on which no session was shown.
 type doorman struct {
 	net.Listener
 	strangers *host.Strangers
@@ -57,31 +57,42 @@ type doorman struct {
 type guest struct {
 	net.Conn
 	remote remote
+	leave  func()
+}
+
+// turnedAway is a stream whose connection is closed when it is looked at: that
+// may take a moment, which is not the doorman's.
+type turnedAway struct {
+	net.Conn
+	stream network.Stream
+}
+
+func (c turnedAway) Read([]byte) (int, error) {
+	_ = c.stream.Conn().Close()
+	return 0, net.ErrClosed
 }
 
 func (d doorman) Accept() (net.Conn, error) {
-	for {
-		c, err := d.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		s, ok := c.(network.Stream)
-		if !ok {
-			return nil, fmt.Errorf("not a stream of libp2p: %T", c)
-		}
-		id, addr := s.Conn().RemotePeer(), s.Conn().RemoteMultiaddr()
-		leave, ok := d.strangers.Enter(addr)
-		if !ok {
-			_ = s.Reset()
-			continue
-		}
-		return &guest{Conn: c, remote: remote{id: id, text: id.String(), addr: addr, known: leave}}, nil
+	c, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	s, ok := c.(network.Stream)
+	if !ok {
+		return nil, fmt.Errorf("not a stream of libp2p: %T", c)
+	}
+	visit, ok := d.strangers.Enter(s.Conn())
+	if !ok {
+		return turnedAway{c, s}, nil
+	}
+	id := s.Conn().RemotePeer()
+	from := remote{id: id, text: id.String(), addr: s.Conn().RemoteMultiaddr(), known: visit.Known}
+	return &guest{Conn: c, remote: from, leave: visit.Leave}, nil
 }
 
 // Close ends the stream.
 func (g *guest) Close() error {
-	g.remote.known()
+	g.leave()
 	return g.Conn.Close()
 }
 
