@@ -21,6 +21,7 @@ type blobs struct {
 	missing map[protocol.FileID]struct{}
 	orphans map[protocol.FileID]time.Time // since when
 	swept   time.Time
+	noRoom  pause
 }
 
 func newBlobs() *blobs {
@@ -141,11 +142,16 @@ func (r *Replica) keepBlob(ctx context.Context, id protocol.FileID, b []byte) er
 }
 
 func (r *Replica) keepBlobs(ctx context.Context, blobs map[protocol.FileID][]byte) error {
+	tried := false
 	err := r.change(ctx, func(t *txn) error {
+		tried = true
 		t.putBlobs(blobs)
 		return nil
 	})
 	if err != nil {
+		if tried && protocol.CodeOf(err) == protocol.CodeTrackerFull {
+			r.blobs.lackRoom(time.Now())
+		}
 		return err
 	}
 	for id := range blobs {

@@ -27,8 +27,9 @@ func (r *Replica) fetchNamed(ctx context.Context, l *link, facts []catalog.Fact)
 }
 
 // fetchMissing fetches what is missing from any tracker, when something begins
-// to be missing, when a tracker comes, and then again and again. A blank tracker
-// has nobody to ask before it has caught up with the facts.
+// to be missing, when a tracker comes, and then again and again, as long as there
+// is room for it. A blank tracker has nobody to ask before it has caught up with
+// the facts.
 func (r *Replica) fetchMissing() {
 	tick := time.NewTicker(r.cfg.Interval)
 	defer tick.Stop()
@@ -39,16 +40,20 @@ func (r *Replica) fetchMissing() {
 		case <-r.blobs.wake:
 		case <-tick.C:
 		}
+		from := r.links.connected()
+		if len(from) == 0 || r.writer.full.Load() || !r.blobs.hasRoom(time.Now()) {
+			continue
+		}
 		// What cannot be had now is tried again at the next tick.
-		if from := r.links.connected(); len(from) > 0 {
-			_ = r.fetchAll(r.ctx, r.blobs.list(), from)
+		if protocol.CodeOf(r.fetchAll(r.ctx, r.blobs.list(), from)) != protocol.CodeTrackerFull {
+			r.blobs.fitted()
 		}
 	}
 }
 
 // fetchAll fetches with several workers, each of which stores what it has
 // fetched in runs: one commit for many small manifests. It returns one of the
-// errors, if some could not be had.
+// errors, if some could not be had, and ends where one cannot be stored.
 func (r *Replica) fetchAll(ctx context.Context, ids []protocol.FileID, from []*link) error {
 	if len(ids) == 0 {
 		return nil
@@ -61,11 +66,16 @@ func (r *Replica) fetchAll(ctx context.Context, ids []protocol.FileID, from []*l
 	close(runs)
 	workers := min(fetchers, len(runs))
 	failed := make(chan error, workers)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	for range workers {
 		go func() {
 			var err error
 			for run := range runs {
-				err = cmp.Or(err, r.fetchRun(ctx, run, from))
+				if ctx.Err() != nil {
+					break
+				}
+				err = cmp.Or(err, r.fetchRun(ctx, stop, run, from))
 			}
 			failed <- err
 		}()
@@ -74,18 +84,19 @@ func (r *Replica) fetchAll(ctx context.Context, ids []protocol.FileID, from []*l
 	for range workers {
 		err = cmp.Or(err, <-failed)
 	}
-	return err
+	return cmp.Or(context.Cause(ctx), err)
 }
 
-// fetchRun has a barrier: a fault over one manifest must not end the tracker.
-func (r *Replica) fetchRun(ctx context.Context, ids []protocol.FileID, from []*link) (failed error) {
+// fetchRun has a barrier: a fault over one manifest must not end the tracker. It
+// calls stop if one cannot be stored.
+func (r *Replica) fetchRun(ctx context.Context, stop context.CancelCauseFunc, ids []protocol.FileID, from []*link) (failed error) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("panic over manifests", "cause", p, "stack", string(debug.Stack()))
 			failed = protocol.Errorf(protocol.CodeInternal, "the tracker has met a fault of its own over manifests")
 		}
 	}()
-	got := &fetched{r: r, blobs: map[protocol.FileID][]byte{}}
+	got := &fetched{r: r, stop: stop, blobs: map[protocol.FileID][]byte{}}
 	left, failed := r.notHere(ids)
 	unhad := errNoBlob()
 	for _, l := range from {
@@ -100,7 +111,7 @@ func (r *Replica) fetchRun(ctx context.Context, ids []protocol.FileID, from []*l
 	if len(left) > 0 {
 		failed = cmp.Or(failed, unhad)
 	}
-	return cmp.Or(failed, got.failed)
+	return failed
 }
 
 // notHere returns which manifests are not in the store, and notes which are.
@@ -121,10 +132,10 @@ func (r *Replica) notHere(ids []protocol.FileID) (left []protocol.FileID, failed
 
 // fetched is what one worker has got and not stored yet.
 type fetched struct {
-	r      *Replica
-	blobs  map[protocol.FileID][]byte
-	size   int
-	failed error
+	r     *Replica
+	stop  context.CancelCauseFunc
+	blobs map[protocol.FileID][]byte
+	size  int
 }
 
 func (g *fetched) take(ctx context.Context, id protocol.FileID, b []byte) {
@@ -140,7 +151,7 @@ func (g *fetched) keep(ctx context.Context) {
 	}
 	if err := g.r.keepBlobs(ctx, g.blobs); err != nil {
 		log.Infow("keep manifests", "count", len(g.blobs), "err", err)
-		g.failed = err
+		g.stop(err)
 	}
 	g.blobs, g.size = map[protocol.FileID][]byte{}, 0
 }

@@ -66,9 +66,14 @@ func (w *writer) heal() {
 	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
 	if err := w.r.cfg.Store.Commit(probe); err != nil {
 		log.Infow("store still takes no changes", "err", err)
+		w.stuck = true
 		return
 	}
 	w.full.Store(false)
+	if w.stuck {
+		w.stuck = false
+		w.r.blobs.roomCame()
+	}
 	log.Warnw("store takes changes again")
 }
 

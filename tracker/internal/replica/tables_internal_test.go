@@ -190,3 +190,31 @@ func TestPanicOverManifests(t *testing.T) {
 		t.Errorf("%d of %d were looked at", n, len(ids))
 	}
 }
+
+// Each try for which there is no room is followed by a longer pause, until all fits.
+func TestPausesWithoutRoom(t *testing.T) {
+	b, now := newBlobs(), time.Now()
+	for _, want := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause} {
+		b.lackRoom(now)
+		b.lackRoom(now.Add(time.Second)) // of another worker
+		if b.hasRoom(now.Add(want - 1)) || !b.hasRoom(now.Add(want)) {
+			t.Errorf("the pause does not end after %v", want)
+		}
+		now = now.Add(want)
+	}
+	for range 20 {
+		b.lackRoom(now)
+		now = b.noRoom.until
+	}
+	b.lackRoom(now)
+	if !b.hasRoom(now.Add(longestPause)) {
+		t.Errorf("a pause is longer than %v", longestPause)
+	}
+	if b.roomCame(); !b.hasRoom(now) {
+		t.Error("the pause goes on once there is room")
+	}
+	b.fitted()
+	if b.lackRoom(now); !b.hasRoom(now.Add(firstPause)) {
+		t.Error("a pause begins long although all had room since")
+	}
+}

@@ -36,6 +36,9 @@ type writer struct {
 	// stale is set while the catalog has what could not be stored. Only the
 	// writer looks at it.
 	stale bool
+	// stuck is set while the store does not even take the smallest value. Only the
+	// writer looks at it.
+	stuck bool
 	// doubtful is what the commit that failed was to store. Part of it may be on
 	// disk all the same. Only the writer looks at it.
 	doubtful []doubt
