@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"encoding/base64"
+	"net/http"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -30,6 +32,13 @@ func (k *Call) Admit() error {
 		k.s.hub.remove(a)
 	}
 	return err
+}
+
+// ShownBy reports whether a call counts as one of somebody known.
+func (s *Server) ShownBy(ctx context.Context, from peer.ID, procedure string, envelope []byte) (known bool, err error) {
+	ctx = context.WithValue(ctx, remoteKey{}, remote{id: from, text: from.String(), known: func() { known = true }})
+	_, err = s.begin(ctx, procedure, http.Header{protocol.HeaderSession: {base64.StdEncoding.EncodeToString(envelope)}})
+	return known, err
 }
 
 // Offer goes on with offers that were allowed.

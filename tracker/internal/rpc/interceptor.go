@@ -112,7 +112,9 @@ func (s *Server) begin(ctx context.Context, procedure string, header http.Header
 	if err := s.authenticate(ctx, c, envelope); err != nil {
 		return c, err
 	}
-	c.remote.known()
+	if !c.ended {
+		c.remote.known()
+	}
 	s.replica.Observe(c.seen)
 	c.note.User = c.user.Name
 	if c.rule.change {

@@ -54,3 +54,26 @@ func TestShareEndsWhileAnnouncing(t *testing.T) {
 		t.Errorf("refused %v, %v; %d offer the file", refused, ok, w.presence.Complete(ref))
 	}
 }
+
+// Only a session that still counts makes its client known: who was logged out or
+// disabled is a stranger again, whose streams are counted.
+func TestEndedSessionsMakeNobodyKnown(t *testing.T) {
+	w := newWorld(t, options{})
+	ada := w.user("ada")
+	logout := func() bool {
+		known, err := w.server.ShownBy(t.Context(), ada.Host.ID(), pb.TrackerServiceLogoutProcedure, ada.Session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	if !logout() {
+		t.Error("a session that counts makes nobody known")
+	}
+	if _, err := tt.Do(ada, ada.At().Logout, &pb.LogoutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if logout() {
+		t.Error("a session that was ended makes its client known")
+	}
+}
