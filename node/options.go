@@ -81,8 +81,8 @@ func WithListen(addr string) Option { return func(c *config) { c.listen = addr }
 // WithDownloadDir sets where downloads go by default; default the current folder.
 func WithDownloadDir(dir string) Option { return func(c *config) { c.downloads = dir } }
 
-// WithWorkers bounds pieces being verified at once, and those that each download
-// writes at once; default twice the number of CPUs, at least 4.
+// WithWorkers bounds pieces being verified at once; default twice the number of
+// CPUs, at least 4.
 func WithWorkers(n int) Option { return func(c *config) { c.workers = n } }
 
 // WithMemory bounds the pieces under way of all downloads together, in bytes, at

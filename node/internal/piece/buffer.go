@@ -12,19 +12,35 @@ import (
 type Buffer struct {
 	B []byte
 
-	full *[]byte
-	from *Buffers
+	from *Buffers        // nil without a pool
 	file protocol.FileID // of which it holds a piece
+
+	// These are guarded by the lock of the pool.
+	full   *[]byte // nil when it was given back
+	counts int64   // bytes that the pool counts for it
 }
 
 // Release gives the buffer back; the caller must not touch B afterwards. A
 // second Release, and that of a Buffer without a pool, does nothing.
 func (b *Buffer) Release() {
-	n := int64(len(b.B))
 	b.B = nil
 	if b.from != nil {
-		b.from.give(b.file, n, b.full)
-		b.from, b.full = nil, nil
+		b.from.giveBack(b)
+	}
+}
+
+// Forfeit lets others have the bytes that the pool counts for a buffer which may
+// be kept for long. Whoever has the buffer goes on using it, and may release it
+// at the same time; it does not come back to the pool. Repeating it is harmless.
+func (b *Buffer) Forfeit() {
+	if b.from == nil {
+		return
+	}
+	b.from.mu.Lock()
+	defer b.from.mu.Unlock()
+	if b.counts > 0 {
+		b.from.uncount(b.file, b.counts)
+		b.counts = 0
 	}
 }
 
@@ -74,7 +90,7 @@ func (p *Buffers) get(ended <-chan struct{}, file protocol.FileID, pieceLength, 
 		b := make([]byte, pieceLength)
 		full = &b
 	}
-	return &Buffer{B: (*full)[:n], full: full, from: p, file: file}
+	return &Buffer{B: (*full)[:n], from: p, file: file, full: full, counts: n}
 }
 
 // class returns which of the allowed lengths a buffer has; ok is false for none.
@@ -94,6 +110,7 @@ func (p *Buffers) find(length int64) *[]byte {
 	defer p.mu.Unlock()
 	if last := len(p.free[i]) - 1; last >= 0 {
 		full := p.free[i][last]
+		p.free[i][last] = nil // or it is reachable when it is idle later
 		p.free[i] = p.free[i][:last]
 		return full
 	}
@@ -131,26 +148,33 @@ func (p *Buffers) take(ended <-chan struct{}, file protocol.FileID, n int64) boo
 	case <-ended:
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if i := slices.Index(p.waiting, c); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.grant() // a smaller one behind it may fit
-		p.mu.Unlock()
-		return false
+	} else {
+		p.uncount(file, n) // granted at the same time
 	}
-	p.mu.Unlock()
-	p.give(file, n, nil) // granted at the same time
 	return false
 }
 
-// give takes n bytes of a file back, and the buffer they were in, if any.
-func (p *Buffers) give(file protocol.FileID, n int64, full *[]byte) {
+// giveBack takes a buffer back, unless it was forfeited or given back before.
+func (p *Buffers) giveBack(b *Buffer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if full != nil {
-		if i, ok := class(int64(len(*full))); ok {
-			p.free[i] = append(p.free[i], full)
-		}
+	full, n := b.full, b.counts
+	b.full, b.counts = nil, 0
+	if n == 0 {
+		return
 	}
+	if i, ok := class(int64(len(*full))); ok {
+		p.free[i] = append(p.free[i], full)
+	}
+	p.uncount(b.file, n)
+}
+
+// uncount lets others have n bytes that a file has. mu is held.
+func (p *Buffers) uncount(file protocol.FileID, n int64) {
 	if p.used -= n; p.used == 0 {
 		p.rest()
 	}

@@ -94,6 +94,30 @@ func TestBuffersOfOneFileAreBounded(t *testing.T) {
 	})
 }
 
+// A forfeited buffer counts no more, whoever has it, and does not come back.
+func TestForfeitedBuffer(t *testing.T) {
+	const n = protocol.PieceLength
+	pool := NewBuffers(n)
+	b := pool.get(nil, protocol.FileID{1}, n, n)
+	kept := &b.B[0]
+	b.Forfeit()
+	b.Forfeit()
+	other := pool.get(nil, protocol.FileID{1}, n, n) // would wait for ever
+	if &b.B[0] != kept || &other.B[0] == kept || pool.used != n {
+		t.Errorf("one buffer for two, or %d bytes in use, want %d", pool.used, n)
+	}
+	b.Release()
+	if pool.used != n || len(pool.byFile) != 1 {
+		t.Errorf("%d bytes in use by %d files after the release", pool.used, len(pool.byFile))
+	}
+	other.Release()
+	other.Forfeit()
+	if pool.used != 0 || len(pool.byFile) != 0 {
+		t.Errorf("%d bytes in use by %d files at the end", pool.used, len(pool.byFile))
+	}
+	(&Buffer{B: []byte{1}}).Forfeit() // has no pool
+}
+
 // The buffer given back last goes out first; what is kept for that is let go of
 // when pieces of another length need room, and when no piece is under way.
 func TestBuffersAreUsedAgain(t *testing.T) {
@@ -103,6 +127,11 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 	kept := func() (buffers int) {
 		for _, free := range pool.free {
 			buffers += len(free)
+			for _, gone := range free[len(free):cap(free)] {
+				if gone != nil {
+					t.Error("a buffer that is not kept is reachable")
+				}
+			}
 		}
 		return buffers
 	}

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
@@ -19,11 +20,16 @@ const (
 	// hungAfter is how long writes may be under way and none end: a slow card
 	// takes as long for a sync, after which many end at once.
 	hungAfter = 30 * time.Second
+	// writeBytes is how much of one download is being written at once, by
+	// writeSlots at most: a disk that hangs keeps no more than that of memory.
+	writeBytes = 4 << 20
+	writeSlots = 4
 )
 
 // disk is the loop's side of the writes of one download, and remembers faults.
 // What one download waits for here holds up no other: they share the workers,
-// which no write keeps, and not the slots.
+// which no write keeps, and not the slots; and what is being written to a disk
+// that does not answer is memory beyond that which they share.
 //
 // The piece whose write failed first is kept and written again until that
 // works; the download is paused so long. Others that fail meanwhile are thrown
@@ -36,34 +42,34 @@ type disk struct {
 	since  time.Time // of the fault
 
 	slots  chan struct{} // held by writes under way
-	out    int           // pieces that are verified, wait for a slot, or are written
-	moved  time.Time     // when a write ended last, or out ceased to be 0
+	out    map[*write]struct{}
+	moved  time.Time     // when a write ended last, or none was seen under way
 	isHung bool          // no write has ended for hungAfter
 	hung   chan struct{} // closed while isHung, which ends the waiting for slots
 }
 
-func newDisk(writes int) disk {
-	return disk{slots: make(chan struct{}, writes), hung: make(chan struct{})}
+func newDisk(pieceLength int64) disk {
+	writes := min(max(writeBytes/pieceLength, 1), writeSlots)
+	return disk{slots: make(chan struct{}, writes), out: map[*write]struct{}{}, hung: make(chan struct{})}
 }
 
 // isFaulty reports whether the download waits for its disk.
 func (d *disk) isFaulty() bool { return d.probe != nil || d.isHung }
 
-// write is a piece on its way to the disk. Whoever has it has the buffer too.
+// write is a piece on its way to the disk: verified, waiting for a slot, or
+// stored. Whoever has it has the buffer too.
 type write struct {
-	from  Peer
-	piece int
-	data  *piece.Buffer
+	from    Peer
+	piece   int
+	data    *piece.Buffer
+	storing atomic.Bool // the file has it
 }
 
 // begin verifies and stores a piece; written tells of the end. The goroutines
 // that wait for a worker or a slot are as many as pieces in flight at most.
 func (l *loop) begin(ctx context.Context, w *write) {
 	d := &l.disk
-	if d.out == 0 {
-		d.moved = time.Now()
-	}
-	d.out++
+	d.out[w] = struct{}{}
 	l.owed++
 	slots, hung := d.slots, d.hung
 	go func() {
@@ -72,16 +78,7 @@ func (l *loop) begin(ctx context.Context, w *write) {
 		switch {
 		case m.aborted:
 		case m.verdict == filestore.Good:
-			select {
-			case slots <- struct{}{}:
-				m.err = l.cfg.File.Store(w.piece, w.data.B)
-				m.stored = true
-				<-slots
-			case <-hung:
-				m.unstored = true
-			case <-ctx.Done():
-				m.aborted = true
-			}
+			l.store(ctx, &m, slots, hung)
 		case m.verdict != filestore.Corrupt && m.verdict != filestore.Inconsistent:
 			m.err = protocol.Errorf(protocol.CodeInternal, "piece %d was neither good nor bad", w.piece)
 		}
@@ -90,6 +87,28 @@ func (l *loop) begin(ctx context.Context, w *write) {
 		}
 		l.post(m)
 	}()
+}
+
+// store writes a verified piece when a slot is free, unless the disk hangs.
+func (l *loop) store(ctx context.Context, m *written, slots chan struct{}, hung <-chan struct{}) {
+	select {
+	case slots <- struct{}{}:
+	default:
+		select {
+		case slots <- struct{}{}:
+		case <-hung:
+			m.unstored = true
+			return
+		case <-ctx.Done():
+			m.aborted = true
+			return
+		}
+	}
+	m.write.storing.Store(true)
+	m.err = l.cfg.File.Store(m.write.piece, m.write.data.B)
+	m.write.storing.Store(false)
+	m.stored = true
+	<-slots
 }
 
 // fault tells of a write that failed here.
@@ -138,20 +157,32 @@ func (l *loop) goOn(ctx context.Context) {
 	l.step(ctx, scheduler.Resumed{})
 }
 
-// watchDisk pauses the download when its disk does not answer. What waits for a
-// slot is thrown away.
+// watchDisk pauses the download when its disk does not answer: a write is under
+// way, whose end will be told. What waits for a slot is thrown away, and what is
+// written is no longer counted as memory of all.
 func (l *loop) watchDisk(ctx context.Context, now time.Time) {
 	d := &l.disk
-	if d.isHung || d.out == 0 || now.Sub(d.moved) < hungAfter {
+	switch {
+	case d.isHung:
+	case len(d.slots) == 0:
+		d.moved = now
 		return
+	case now.Sub(d.moved) < hungAfter:
+		return
+	default:
+		log.Errorw("the disk does not answer, paused", "file", l.manifest.Name, "pieces", len(d.slots))
+		d.isHung = true
+		close(d.hung)
+		l.step(ctx, scheduler.Paused{
+			Code:    protocol.CodeState,
+			Message: "the disk that this download goes to does not answer; the download goes on when it does",
+		})
 	}
-	log.Errorw("the disk does not answer, paused", "file", l.manifest.Name, "pieces", d.out)
-	d.isHung = true
-	close(d.hung)
-	l.step(ctx, scheduler.Paused{
-		Code:    protocol.CodeState,
-		Message: "the disk that this download goes to does not answer; the download goes on when it does",
-	})
+	for w := range d.out {
+		if w.storing.Load() {
+			w.data.Forfeit()
+		}
+	}
 }
 
 // unstored is for a piece that waited for a slot when the disk ceased to answer.

@@ -69,7 +69,7 @@ func newLoop(s *Swarm) *loop {
 	l := &loop{
 		cfg: s.cfg, swarm: s, manifest: m,
 		stake:  s.cfg.Shared.join(2 * m.PieceLength),
-		disk:   newDisk(cap(s.cfg.Shared.workers)),
+		disk:   newDisk(m.PieceLength),
 		roster: newRoster(rand.New(rand.NewPCG(s.cfg.Seed, 0x6261636b6f6666))),
 		meter:  newMeter(s.cfg.File, now),
 		start:  now,

@@ -179,8 +179,8 @@ func (m written) keepsData() bool { return m.err != nil || m.unstored || m.abort
 
 func (m written) apply(ctx context.Context, l *loop) {
 	l.owed--
-	l.disk.out--
 	w := m.write
+	delete(l.disk.out, w)
 	switch {
 	case m.aborted:
 		w.data.Release() // the loop ends as well

@@ -18,9 +18,8 @@ type Shared struct {
 }
 
 // NewShared bounds the pieces in flight of the process to budget bytes and the
-// pieces being verified to workers, as it does those that each download writes
-// at once. Every download may have two pieces in flight whatever the others
-// have; that may exceed the budget.
+// pieces being verified to workers. Every download may have two pieces in flight
+// whatever the others have; that may exceed the budget.
 func NewShared(budget int64, workers int) *Shared {
 	return &Shared{workers: make(chan struct{}, max(workers, 1)), budget: budget}
 }
