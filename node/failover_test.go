@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2pshare/p2pshare/internal/promise"
 	"github.com/p2pshare/p2pshare/node"
 )
 
@@ -51,7 +52,7 @@ func TestTrackerDiesDuringDownload(t *testing.T) {
 			d, err = bob.Download(t.Context(), "g", name, "")
 			return err
 		})
-		if got := follow(d, kill); got > stall {
+		if got := follow(d, kill); got > promise.Within(stall) {
 			t.Errorf("%s stood still for %v", name, got)
 		} else {
 			t.Logf("%s stood still for %v at most", name, got.Round(time.Millisecond))

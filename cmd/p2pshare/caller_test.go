@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pshare/p2pshare/internal/calltest"
+	"github.com/p2pshare/p2pshare/internal/promise"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -42,7 +43,7 @@ func newCaller(t *testing.T, tracker roster.Entry) *caller {
 }
 
 // answerTime is how long one call may take.
-const answerTime = 5 * time.Second
+var answerTime = promise.Within(5 * time.Second)
 
 func ask[Q, R any](ctx context.Context, c *caller, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), msg *Q) (*R, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)

@@ -15,6 +15,7 @@ import (
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/netns"
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/rogue"
 	processes "github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
+	"github.com/p2pshare/p2pshare/internal/promise"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -176,7 +177,7 @@ func (f *flooded) member(user, file string) *processes.Proc {
 	p, said := f.start(f.honest, "member", dir, "ROGUE_USER="+user, "ROGUE_FILE="+file)
 	f.Logf("%s was%s", user, said)
 	var login float64
-	if _, err := fmt.Sscanf(said, " after %f s", &login); err != nil || login > mostLogin.Seconds() {
+	if _, err := fmt.Sscanf(said, " after %f s", &login); err != nil || login > promise.Within(mostLogin).Seconds() {
 		f.Errorf("%s was not logged in within %v: %v", user, mostLogin, err)
 	}
 	got, err := os.ReadFile(filepath.Join(dir, file))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/rogue"
+	"github.com/p2pshare/p2pshare/internal/promise"
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
@@ -64,7 +65,7 @@ func TestRemovalEndsRunningDownloads(t *testing.T) {
 	}
 	took := time.Since(acked)
 	t.Logf("both ended %v after the answer", took)
-	if took > promptly {
+	if took > promise.Within(promptly) {
 		t.Errorf("the downloads ended %v after the removal was answered, want within %v", took, promptly)
 	}
 	_, err = d.Wait(t.Context())
@@ -120,7 +121,7 @@ func TestSlowLeechers(t *testing.T) {
 		}
 	}
 	t.Logf("the first piece was here after %v", first)
-	if first == 0 || first > promptly {
+	if first == 0 || first > promise.Within(promptly) {
 		t.Errorf("the first piece was here after %v, want within %v: %+v", first, promptly, d.Progress())
 	}
 	bob.finish(d, data)
