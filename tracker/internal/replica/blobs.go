@@ -116,13 +116,16 @@ func (r *Replica) ManifestPart(id protocol.FileID, offset int64, n int) (part []
 }
 
 // Manifest returns a manifest's bytes. One that is not here is fetched from
-// another tracker and stored. E_NOT_FOUND, E_TRACKER_FULL.
+// another tracker, and stored if there is room for it. E_NOT_FOUND.
 func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, error) {
 	b, known, err := r.findBlob(ctx, id)
-	if err != nil || known {
+	if err != nil || known || !r.blobs.hasRoom(time.Now()) {
 		return b, err
 	}
-	if err := r.keepBlob(ctx, id, b); err != nil {
+	switch err := r.keepBlob(ctx, id, b); {
+	case protocol.CodeOf(err) == protocol.CodeTrackerFull:
+		log.Debugw("hand out a manifest that is not kept", "file", id.String(), "err", err)
+	case err != nil:
 		return nil, err
 	}
 	return b, nil

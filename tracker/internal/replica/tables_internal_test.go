@@ -197,7 +197,7 @@ func TestPausesWithoutRoom(t *testing.T) {
 	for _, want := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause} {
 		b.lackRoom(now)
 		b.lackRoom(now.Add(time.Second)) // of another worker
-		if b.hasRoom(now.Add(want - 1)) || !b.hasRoom(now.Add(want)) {
+		if b.hasRoom(now.Add(want-1)) || !b.hasRoom(now.Add(want)) {
 			t.Errorf("the pause does not end after %v", want)
 		}
 		now = now.Add(want)

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,12 +175,23 @@ func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRe
 	if err != nil {
 		return err
 	}
+	done, err := s.haveManifest(ctx, c.user.ID, id, func(whole []byte, until time.Time) error {
+		for part := range slices.Chunk(whole, protocol.ManifestChunk) {
+			if err := sendPart(ctx, stream, part, min(manifestIdle, max(time.Until(until), 1))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if done || err != nil {
+		return err
+	}
 	for at := int64(0); ; {
-		part, size, err := s.manifestPart(ctx, c.user.ID, id, at)
+		part, size, err := s.manifestPart(id, at)
 		if err != nil {
 			return err
 		}
-		if err := sendPart(ctx, stream, part); err != nil {
+		if err := sendPart(ctx, stream, part, manifestIdle); err != nil {
 			return err
 		}
 		if at += int64(len(part)); at >= size || len(part) == 0 {
@@ -188,41 +200,44 @@ func (s *Server) GetManifest(ctx context.Context, req *connect.Request[pb.FileRe
 	}
 }
 
-// manifestPart reads a part of a manifest, and size, the bytes of the whole. One
-// that is not here is fetched from another tracker first, for the user u.
-func (s *Server) manifestPart(ctx context.Context, u protocol.UserID, id protocol.FileID, at int64) (part []byte, size int64, err error) {
+// manifestPart reads a part of a manifest that is here, and size, the bytes of the whole.
+func (s *Server) manifestPart(id protocol.FileID, at int64) (part []byte, size int64, err error) {
 	part, size, ok, err := s.replica.ManifestPart(id, at, protocol.ManifestChunk)
-	if ok || err != nil {
-		return part, size, err
-	}
-	if at == 0 {
-		if err := s.fetchManifest(ctx, u, id); err != nil {
-			return nil, 0, err
-		}
-		part, size, ok, err = s.replica.ManifestPart(id, 0, protocol.ManifestChunk)
-	}
 	if !ok && err == nil {
 		err = protocol.Errorf(protocol.CodeNotFound, "the description of this file is gone")
 	}
 	return part, size, err
 }
 
-// fetchManifest stores a manifest that another tracker has. It is not held while
-// a client takes its time to receive it.
-func (s *Server) fetchManifest(ctx context.Context, u protocol.UserID, id protocol.FileID) error {
+// haveManifest fetches a manifest that is not here from another tracker, for the
+// user u. From then on it is here, and not held while a client takes its time to
+// receive it. Where the disk has no room for it, use gets it (done), and is to be
+// over by until: it is held that long.
+func (s *Server) haveManifest(ctx context.Context, u protocol.UserID, id protocol.FileID,
+	use func(whole []byte, until time.Time) error,
+) (done bool, err error) {
+	if has, err := s.replica.HasManifest(id); has || err != nil {
+		return false, err
+	}
 	until, err := s.fetches.take(ctx, u)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.fetches.give(u)
-	ctx, cancel := context.WithDeadline(ctx, until)
+	fetching, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	_, err = s.replica.Manifest(ctx, id)
-	return err
+	whole, err := s.replica.Manifest(fetching, id)
+	if err != nil {
+		return false, err
+	}
+	if has, err := s.replica.HasManifest(id); has || err != nil {
+		return false, err
+	}
+	return true, use(whole, until)
 }
 
-func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk], part []byte) error {
-	deadlines(ctx, 0, manifestIdle)
+func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk], part []byte, patience time.Duration) error {
+	deadlines(ctx, 0, patience)
 	if err := stream.Send(&pb.ManifestChunk{Data: part}); err != nil {
 		return broken(err)
 	}
@@ -232,7 +247,15 @@ func sendPart(ctx context.Context, stream *connect.ServerStream[pb.ManifestChunk
 // manifestHead reads what a share says of its file: all but the pieces. size is
 // the bytes of the whole.
 func (s *Server) manifestHead(ctx context.Context, u protocol.UserID, id protocol.FileID) (head *protocol.Manifest, size int64, err error) {
-	begin, size, err := s.manifestPart(ctx, u, id, 0)
+	done, err := s.haveManifest(ctx, u, id, func(whole []byte, _ time.Time) (err error) {
+		size = int64(len(whole))
+		head, err = protocol.DecodeManifestHead(whole[:min(len(whole), protocol.ManifestChunk)], size)
+		return err
+	})
+	if done || err != nil {
+		return head, size, err
+	}
+	begin, size, err := s.manifestPart(id, 0)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"bytes"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,4 +214,47 @@ func TestSessionsOfOneUserAreBounded(t *testing.T) {
 	}
 	wantCode(t, "one login more", ada.Login("ada", tt.Password), protocol.CodeRate)
 	wantCode(t, "of somebody else", w.user("bob").Login("bob", tt.Password), "")
+}
+
+// noRoom is a store that takes nothing once it is full.
+type noRoom struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (s *noRoom) Commit(b store.Batch) error {
+	if s.full.Load() {
+		return errors.New("no space left on device")
+	}
+	return s.Store.Commit(b)
+}
+
+// A tracker whose disk is full hands out what it has to fetch of another one.
+func TestFullTrackerReadsManifests(t *testing.T) {
+	var disks []*noRoom
+	ws := newWorlds(t, 2, options{store: func(db store.Store) store.Store {
+		disks = append(disks, &noRoom{Store: db})
+		return disks[len(disks)-1]
+	}})
+	ada := ws[0].user("ada")
+	gid := ada.CreateGroup("g")
+	long := tt.Manifest("long.bin", 20_000, 1)
+	if _, err := ada.Share("g", long); err != nil {
+		t.Fatal(err)
+	}
+	id := long.ID()
+	if err := disks[1].Commit(store.Batch{DeleteBlobs: []protocol.FileID{id}}); err != nil {
+		t.Fatal(err)
+	}
+	there := ada.Use(ws[1].info)
+	disks[1].full.Store(true)
+	for range 2 { // the first finds that the disk is full
+		got, err := there.Manifest(&pb.FileRequest{GroupId: gid, FileId: id[:]})
+		if err != nil || !bytes.Equal(got, long.Encode()) {
+			t.Errorf("%d bytes, %v, want all %d", len(got), err, len(long.Encode()))
+		}
+	}
+	if n := ws[1].server.Fetches(); n != 0 {
+		t.Errorf("%d places are held", n)
+	}
 }
