@@ -38,6 +38,7 @@ type Catalog struct {
 
 	expiry  expiries
 	horizon int64 // the latest time that Expire was told, Unix milliseconds
+	ended   int64 // the latest time at which something has ended for horizon
 
 	users     map[protocol.UserID]*userState
 	userNames registry[protocol.UserID]
@@ -89,6 +90,9 @@ func (c *Catalog) Merge(f Fact) (changed bool, err error) {
 		return false, err
 	}
 	expired := c.isExpired(v)
+	if expired {
+		c.noteEnd(v)
+	}
 	switch {
 	case e == nil && expired:
 		return false, nil // whoever still has it drops it soon

@@ -89,6 +89,7 @@ func (c *Catalog) Expire(nowMillis int64) []Key {
 		if !e.expired {
 			e.expired = true
 			c.tree.remove(e)
+			c.noteEnd(v)
 		}
 		if isPast(untilOf(v), renewSlack+dropDelay, nowMillis) {
 			delete(c.facts, due.key)
@@ -104,6 +105,19 @@ func (c *Catalog) Expire(nowMillis int64) []Key {
 // Horizon is the latest time that Expire was told, 0 before it was told any: what
 // ended renewSlack before is not accepted.
 func (c *Catalog) Horizon() int64 { return c.horizon }
+
+// noteEnd notes that v is expired: taken out of the digests, or not accepted.
+func (c *Catalog) noteEnd(v value) { c.ended = max(c.ended, untilOf(v)+renewSlack) }
+
+// SetBack has the catalog go by an earlier time than Expire was told. It reports
+// false and does nothing if something has ended that has not ended by then.
+func (c *Catalog) SetBack(nowMillis int64) bool {
+	if nowMillis < c.ended {
+		return false
+	}
+	c.horizon = min(c.horizon, nowMillis)
+	return true
+}
 
 func (c *Catalog) dropSession(p parts) {
 	if p.kind == KindRevoked {

@@ -226,6 +226,38 @@ func TestSessionsExpire(t *testing.T) {
 	}
 }
 
+// The time to which facts have ended goes back only where none did in between.
+func TestSetBack(t *testing.T) {
+	w, a, _ := two(t)
+	w.club(t, 1)
+	until, slack := w.wall+1000*minute, 2*minute
+	session := func(i byte, until int64) {
+		a.do(catalog.NewSession(uid(1), catalog.Session{ID: sid(i), Since: w.wall, Until: until}))
+	}
+	back := func(what string, to int64, want bool) {
+		t.Helper()
+		before := a.c.Horizon()
+		if got := a.c.SetBack(to); got != want || want && a.c.Horizon() != min(before, to) || !want && a.c.Horizon() != before {
+			t.Errorf("%s: SetBack = %v, from %d to %d", what, got, before, a.c.Horizon())
+		}
+	}
+	session(1, until)
+	a.c.Expire(until + slack - 1)
+	back("nothing has ended", until-100*minute, true)
+	session(2, until-90*minute)
+	if len(a.c.Sessions(uid(1))) != 2 {
+		t.Error("what has not ended by then is not accepted")
+	}
+	a.c.Expire(until + slack + 9*minute)
+	back("one is out of the digests", until+slack-1, false)
+	back("it has ended by then as well", until+slack, true)
+	session(3, until-minute)
+	a.c.Expire(until + slack + 9*minute)
+	session(4, until+5*minute)
+	back("one was refused", until+slack+4*minute, false)
+	back("that has ended by then as well", until+slack+5*minute, true)
+}
+
 func TestUnknownThings(t *testing.T) {
 	c := catalog.New()
 	if _, ok := c.User(uid(1)); ok {

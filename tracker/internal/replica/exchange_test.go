@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,6 +330,44 @@ func TestMinorityClockTakesNoWrites(t *testing.T) {
 		t.Errorf("a tracker whose clock is off takes a write: %v", err)
 	}
 	nodes[0].mustRegister("bob")
+}
+
+// loads is a store that counts how often all of it is read.
+type loads struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (s *loads) Records(f func(store.Record) error) error {
+	s.n.Add(1)
+	return s.Store.Records(f)
+}
+
+// A clock that goes back and forth has nobody read the whole store again, as long
+// as nothing ended meanwhile.
+func TestSwingingClockIsCheap(t *testing.T) {
+	nodes := cluster(t, 2)
+	var off clockOffset
+	disks := make([]*loads, len(nodes))
+	for i, nd := range nodes {
+		disks[i] = &loads{Store: nd.store}
+		nd.store = disks[i]
+		if i == 1 {
+			nd.config = func(c *replica.Config) { c.Now = off.now }
+		}
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	nodes[0].mustRegister("ada")
+	for _, d := range []time.Duration{-3 * time.Minute, 0} {
+		off.set(d)
+		time.Sleep(400 * time.Millisecond) // some rounds
+	}
+	for i, d := range disks {
+		if n := d.n.Load(); n != 1 {
+			t.Errorf("tracker %d has read its store %d times, want once", i, n)
+		}
+	}
 }
 
 func TestReadsOldStores(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
 // trustAlone is how long after its start a tracker that has heard no other one
@@ -61,12 +60,26 @@ func (r *Replica) expire() {
 // the store has dropped as well comes from the others.
 func (w *writer) setBack() error {
 	now, _ := w.r.earliest()
-	var horizon int64
-	w.r.View(func(c *catalog.Catalog) { horizon = c.Horizon() })
-	if horizon == 0 || now >= horizon-protocol.CredentialSkew.Milliseconds() {
+	horizon, ended := w.horizonFrom(now)
+	if !ended {
 		return nil
 	}
 	log.Warnw("facts ended by a clock that was ahead; the catalog is read again",
 		"ahead", time.Duration(horizon-now)*time.Millisecond)
 	return w.readAgain(0)
+}
+
+// horizonFrom takes the catalog's time back to now where that is much earlier. It
+// reports whether something has ended that has not by now.
+func (w *writer) horizonFrom(now int64) (horizon int64, ended bool) {
+	s := &w.r.state
+	s.mu.RLock()
+	horizon = s.cat.Horizon()
+	s.mu.RUnlock()
+	if horizon == 0 || now >= horizon-protocol.CredentialSkew.Milliseconds() {
+		return horizon, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return horizon, !s.cat.SetBack(now)
 }
