@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -223,6 +224,53 @@ func TestFailedCommitThatIsOnDisk(t *testing.T) {
 }
 
 // A fault in one change ends neither the tracker nor the changes beside it.
+// What is refused for the sake of a change that the disk then refuses is refused
+// for the disk: that change is not there.
+func TestRefusedTogether(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	disk := &faulty{Store: nd.store}
+	held := &heldStore{disk, make(chan struct{}), make(chan struct{})}
+	go func() { // to begin with
+		<-held.begun
+		held.release <- struct{}{}
+	}()
+	nd.store = held
+	nd.start(true)
+	nd.awaitReady()
+	go func() { _ = nd.Note(t.Context(), "note") }()
+	<-held.begun
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			_, errs[i] = nd.propose(func(c *catalog.Catalog) ([]catalog.Draft, error) {
+				if c.Len() > 0 {
+					return nil, errNameTaken
+				}
+				return catalog.SetDisabled(userID("ada"), true), nil
+			})
+		})
+	}
+	await(t, "both wait", func() bool { return nd.Queued() == 2 })
+	held.release <- struct{}{}
+	<-held.begun
+	disk.set(true)
+	go func() {
+		for range held.begun {
+			held.release <- struct{}{}
+		}
+	}()
+	defer close(held.begun)
+	defer nd.stop()
+	held.release <- struct{}{}
+	wg.Wait()
+	for _, err := range errs {
+		if codeOf(err) != protocol.CodeTrackerFull {
+			t.Errorf("err = %v, want E_TRACKER_FULL", err)
+		}
+	}
+}
+
 func TestPanicInAChange(t *testing.T) {
 	nd := running(t, 1)[0]
 	_, err := nd.propose(func(*catalog.Catalog) ([]catalog.Draft, error) { panic("a fault") })

@@ -156,6 +156,9 @@ func (w *writer) commit(jobs []*job) {
 			w.doubt(t)
 			w.heal()
 			w.ended() // reading goes on, whatever the disk
+			for _, j := range jobs {
+				j.err = nil // it may be about what another one of them has not written
+			}
 			finish(jobs, errFull())
 			return
 		}

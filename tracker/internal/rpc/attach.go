@@ -44,7 +44,11 @@ func (s *Server) Attach(ctx context.Context, req *connect.Request[pb.AttachReque
 		deadlines(ctx, 0, eventTimeout)
 		return stream.Send(e) == nil
 	}
-	for _, e := range s.present(a) {
+	state, err := s.presentOnDisk(ctx, a)
+	if err != nil {
+		return err
+	}
+	for _, e := range state {
 		if !send(e) {
 			return nil
 		}
@@ -71,8 +75,21 @@ func (s *Server) admit(c *call) (*attached, error) {
 	return a, nil
 }
 
-// present is the state with which a stream begins.
-func (s *Server) present(a *attached) []*pb.Event {
+// presentOnDisk is the state with which a stream begins, once all of it is on
+// disk: no event would take back what is not. E_BUSY if the disk refused some.
+func (s *Server) presentOnDisk(ctx context.Context, a *attached) ([]*pb.Event, error) {
+	undone := s.replica.Undone()
+	state, fresh := s.present(a)
+	if err := s.replica.OnDisk(ctx, undone); err != nil {
+		s.hub.push.forget(fresh)
+		return nil, err
+	}
+	return state, nil
+}
+
+// present is the state as views show it, and the groups that nobody was told of
+// before.
+func (s *Server) present(a *attached) (state []*pb.Event, fresh []protocol.GroupID) {
 	asOf := s.replica.Now() // before the look: what is newer may be told twice, never left out
 	revoked := s.hub.recentlyRevoked()
 	synced := &pb.Synced{Trackers: uint32(len(s.roster.Load().trackers))}
@@ -82,7 +99,9 @@ func (s *Server) present(a *attached) []*pb.Event {
 		groups := cat.GroupsOf(a.user)
 		for _, g := range groups {
 			out = append(out, groupState(cat, g, a.user, asOf))
-			s.hub.push.know(g)
+			if s.hub.push.know(g) {
+				fresh = append(fresh, g.ID)
+			}
 		}
 		for id, u := range revoked {
 			switch {
@@ -96,7 +115,7 @@ func (s *Server) present(a *attached) []*pb.Event {
 	})
 	return append(out,
 		&pb.Event{Body: &pb.Event_Roster{Roster: &pb.Roster{Trackers: s.trackers()}}},
-		&pb.Event{Body: &pb.Event_Synced{Synced: synced}})
+		&pb.Event{Body: &pb.Event_Synced{Synced: synced}}), fresh
 }
 
 func groupState(c *catalog.Catalog, g catalog.Group, u protocol.UserID, asOf protocol.Stamp) *pb.Event {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"net/http"
@@ -56,8 +57,8 @@ func (i *interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			undone = i.s.replica.Undone()
 		}
 		resp, err := next(context.WithValue(ctx, callKey{}, c), req)
-		if c.rule.reads && err == nil {
-			err = i.s.replica.OnDisk(ctx, undone)
+		if c.rule.reads { // an error, too, may tell of what is not on disk
+			err = cmp.Or(i.s.replica.OnDisk(ctx, undone), err)
 		}
 		if err = i.s.end(c, err); err != nil {
 			return nil, err

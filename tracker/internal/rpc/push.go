@@ -22,7 +22,7 @@ const factsAtOnce = 64
 
 // pusher turns facts and offers into events. Facts come in any order and more
 // than once, so it asks the catalog what is true now and tells that. Its run
-// goroutine is its only user, but for know.
+// goroutine is its only user, but for know and forget.
 type pusher struct {
 	h *hub
 	// waiting is files whose name was claimed before the file or a share was there.
@@ -48,12 +48,24 @@ func newPusher(h *hub) pusher {
 }
 
 // know remembers what a client is being told of a group that nobody was told
-// of before. News of one that is known may still be waiting for others.
-func (p *pusher) know(g catalog.Group) {
+// of before, and reports whether that is so. News of one that is known may still
+// be waiting for others.
+func (p *pusher) know(g catalog.Group) (fresh bool) {
 	p.groups.mu.Lock()
 	defer p.groups.mu.Unlock()
-	if !p.groups.known.Contains(g.ID) {
-		p.groups.known.Add(g.ID, g)
+	if p.groups.known.Contains(g.ID) {
+		return false
+	}
+	p.groups.known.Add(g.ID, g)
+	return true
+}
+
+// forget takes back know, of groups that no client was told of after all.
+func (p *pusher) forget(groups []protocol.GroupID) {
+	p.groups.mu.Lock()
+	defer p.groups.mu.Unlock()
+	for _, id := range groups {
+		p.groups.known.Remove(id)
 	}
 }
 

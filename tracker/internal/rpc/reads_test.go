@@ -98,3 +98,73 @@ func TestReadsWaitForTheDisk(t *testing.T) {
 		})
 	}
 }
+
+// The present state with which a stream of events begins is on disk as well.
+func TestEventsWaitForTheDisk(t *testing.T) {
+	for name, outcome := range map[string]error{"stored": nil, "refused": errors.New("no space left on device")} {
+		t.Run(name, func(t *testing.T) {
+			held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
+			w := newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }})
+			ada := w.user("ada")
+			held.holds.Store(true)
+			created := make(chan error, 1)
+			go func() {
+				nonce := protocol.NewNonce()
+				_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "lab", Nonce: nonce[:]})
+				created <- err
+			}()
+			<-held.begun
+			events := ada.StartAttach()
+			await(t, "the stream is registered", func() bool { return w.server.Streams() == 1 })
+			time.Sleep(50 * time.Millisecond)
+			if seen := events.Seen(); len(seen) > 0 {
+				t.Errorf("told during the commit: %v", seen)
+			}
+			held.answer <- outcome
+			<-created
+			if outcome == nil {
+				events.Expect("of the group", func(e *pb.Event) bool { return e.GetGroupState().GetName() == "lab" })
+				return
+			}
+			wantCode(t, "a stream that has seen what the disk refused", events.Err(), protocol.CodeBusy)
+			again := ada.Attach()
+			for _, e := range append(events.Seen(), again.Seen()...) {
+				if e.GetGroupState() != nil {
+					t.Errorf("told of a group that is not: %v", e)
+				}
+			}
+		})
+	}
+}
+
+// A refusal of a call that reads waits for the disk as its answer does.
+func TestRefusedReadsWaitForTheDisk(t *testing.T) {
+	held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
+	w := newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }})
+	ada, bob, _ := pair(w)
+	members := func() error {
+		_, err := tt.Do(bob, bob.At().ListMembers, &pb.GroupRequest{Group: tt.Group("g")})
+		return err
+	}
+	if err := members(); err != nil {
+		t.Fatal(err)
+	}
+	held.holds.Store(true)
+	left := make(chan error, 1)
+	go func() {
+		_, err := tt.Do(ada, ada.At().RemoveMember, &pb.MemberRequest{Group: tt.Group("g"), User: tt.User("bob")})
+		left <- err
+	}()
+	<-held.begun
+	listed := make(chan error, 1)
+	go func() { listed <- members() }()
+	select {
+	case err := <-listed:
+		t.Errorf("answered during the commit: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	held.answer <- errors.New("no space left on device")
+	wantCode(t, "the removal", <-left, protocol.CodeTrackerFull)
+	wantCode(t, "who sees a removal that is refused", <-listed, protocol.CodeBusy)
+	wantCode(t, "the member", members(), "")
+}
