@@ -70,6 +70,7 @@ func newMachine(t *testing.T, base string, content []byte, seed uint64) *machine
 	t.Helper()
 	m := &machine{base: base, m: describe("a file", content, protocol.PieceLength), content: content, rng: rand.New(rand.NewPCG(seed, 0))}
 	m.target = target(t, base, m.m.Name, m.m)
+	m.target.Folder = 0 // it is another one in each life
 	r, err := records.Open(base)
 	check(t, err)
 	check(t, r.Close())

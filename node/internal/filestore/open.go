@@ -123,8 +123,22 @@ func (o *opener) open(ctx context.Context) error {
 		if err != nil || !again {
 			return err
 		}
+	} else if err := o.away(); err != nil {
+		return err
 	}
 	return o.create(ctx)
+}
+
+// away returns an error if the partial file may well be on a disk which is away:
+// it had pieces, and the folder is not the one that it was in.
+func (o *opener) away() error {
+	if !o.damaged && o.saved.count() == 0 || o.target.Folder == 0 {
+		return nil
+	}
+	if now := folderID(o.root.Open(".")); now == 0 || now == o.target.Folder {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeState, "the partial file %s is missing, and its folder is not the one that the download began in: attach the disk that it is on, or cancel the download and begin it anew", shown(o.partPath()))
 }
 
 // lstat returns nil for a name that does not exist.

@@ -25,6 +25,9 @@ type Target struct {
 	Name string // one component, checked
 	// Part is the name of the partial file in Dir.
 	Part string
+	// Folder is the inode of Dir when the download began; 0 if it is not known.
+	// The folder that a disk is mounted on has another one.
+	Folder uint64
 }
 
 // Path is where the finished file will be.
@@ -63,6 +66,7 @@ func ResolveTarget(dest, fallback, name string, id protocol.FileID, clientID str
 	} else if !folder {
 		return Target{}, noFolder(dir)
 	}
+	t.Folder = folderID(os.Open(dir))
 	switch _, err := os.Lstat(t.Path()); {
 	case err == nil:
 		return Target{}, targetExists(t.Path())
@@ -75,6 +79,23 @@ func ResolveTarget(dest, fallback, name string, id protocol.FileID, clientID str
 func isFolder(path string) (bool, error) {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir(), err
+}
+
+// folderID returns the inode of an open folder, which it closes; 0 if it cannot.
+func folderID(f *os.File, err error) uint64 {
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	id, err := inodeOf(f, info)
+	if err != nil {
+		return 0
+	}
+	return id
 }
 
 func noFolder(dir string) error {

@@ -217,3 +217,38 @@ func TestPartTakenAway(t *testing.T) {
 		t.Errorf("Remove took another's file: %q, %v", got, err)
 	}
 }
+
+// A disk that is away leaves the folder that it was mounted on: nothing is begun
+// there, and nothing forgotten. What the user has removed is begun anew.
+func TestFolderOfAMissingDisk(t *testing.T) {
+	content := random(5*1024, 1)
+	m := describe("a", content, 1024)
+	dir := filepath.Join(t.TempDir(), "disk")
+	check(t, os.Mkdir(dir, 0o700))
+	to, j := target(t, dir, "a", m), &journal{}
+	p := openPartial(t, to, m, j)
+	write(t, p, content, 0, 1)
+	check(t, p.Close())
+
+	check(t, os.Rename(dir, dir+" away"))
+	check(t, os.Mkdir(dir, 0o700))
+	saves := j.count()
+	_, err := filestore.OpenPartial(t.Context(), to, m, j)
+	wantCode(t, "OpenPartial without the disk", err, protocol.CodeState)
+	if left := partials(t, dir); len(left) > 0 || j.count() != saves {
+		t.Errorf("there is now %q, and the journal was saved %d times", left, j.count()-saves)
+	}
+
+	check(t, os.Remove(dir))
+	check(t, os.Rename(dir+" away", dir))
+	p = openPartial(t, to, m, j)
+	if _, bits := p.Have(); bits[0] != 0xc0 {
+		t.Errorf("have %x after the disk came back, want pieces 0 and 1", bits)
+	}
+	check(t, p.Close())
+	check(t, os.Remove(filepath.Join(dir, to.Part)))
+	p = openPartial(t, to, m, j)
+	writeMissing(t, p, content)
+	finish(t, p, to, content)
+	check(t, p.Close())
+}

@@ -41,6 +41,7 @@ type storedDownload struct {
 	Group, Name       string
 	Uploader          string `json:",omitempty"`
 	Dir, Target, Part []byte
+	Folder            uint64 `json:",omitempty"`
 	State             string
 	Path              []byte        `json:",omitempty"`
 	Code              protocol.Code `json:",omitempty"`
@@ -63,7 +64,7 @@ func (r *Records) Downloads(u protocol.UserID) ([]Download, error) {
 		}
 		downloads = append(downloads, Download{
 			User: user, Group: group, GroupNm: v.Group, File: file, Name: v.Name, Uploader: v.Uploader,
-			Target: filestore.Target{Dir: string(v.Dir), Name: string(v.Target), Part: string(v.Part)},
+			Target: filestore.Target{Dir: string(v.Dir), Name: string(v.Target), Part: string(v.Part), Folder: v.Folder},
 			State:  v.State, Path: string(v.Path), Code: v.Code, Reason: v.Reason,
 			Size: v.Size, SHA1: protocol.SHA1(v.SHA1), Added: v.Added, Repairs: v.Repairs, Unchecked: v.Unchecked,
 		})
@@ -76,7 +77,7 @@ func (r *Records) Downloads(u protocol.UserID) ([]Download, error) {
 // PutDownload adds or replaces the download of (user, group, file).
 func (r *Records) PutDownload(d Download) error {
 	return r.putJSON(bucketDownloads, transferKey(d.User, d.Group, d.File), storedDownload{
-		Group: d.GroupNm, Name: d.Name, Uploader: d.Uploader, Dir: []byte(d.Target.Dir), Target: []byte(d.Target.Name), Part: []byte(d.Target.Part),
+		Group: d.GroupNm, Name: d.Name, Uploader: d.Uploader, Dir: []byte(d.Target.Dir), Target: []byte(d.Target.Name), Part: []byte(d.Target.Part), Folder: d.Target.Folder,
 		State: d.State, Path: []byte(d.Path), Code: d.Code, Reason: d.Reason,
 		Size: d.Size, SHA1: d.SHA1[:], Added: d.Added.Round(0), Repairs: d.Repairs, Unchecked: d.Unchecked,
 	})

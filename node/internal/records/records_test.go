@@ -71,7 +71,7 @@ func share(u protocol.UserID, f protocol.FileID) records.Share {
 func download(u protocol.UserID, f protocol.FileID, added int64) records.Download {
 	return records.Download{
 		User: u, Group: group, GroupNm: "A group", File: f, Name: "a.bin", Uploader: "bob",
-		Target: filestore.Target{Dir: "/tmp/\xfe", Name: "a.bin", Part: ".p2ps-1-2.part"},
+		Target: filestore.Target{Dir: "/tmp/\xfe", Name: "a.bin", Part: ".p2ps-1-2.part", Folder: 1 << 63},
 		State:  "failed", Path: "/tmp/a.bin", Code: protocol.CodeDiskFull, Reason: "the disk is full",
 		Size: 1 << 40, SHA1: protocol.SHA1{4}, Added: time.Unix(added, 1).UTC(), Repairs: 2,
 		Unchecked: filestore.Stamp{Size: 1 << 40, ModTime: time.Unix(added, 2).UTC(), Inode: 9},
