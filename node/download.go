@@ -31,6 +31,8 @@ type Download struct {
 	key     fileKey
 	ended   chan struct{} // closed when the transfer has ended, one way or the other
 	find    chan struct{} // more peers are wanted
+	// removing is held, by a value in it, by whoever removes the data.
+	removing chan struct{}
 
 	mu      sync.Mutex
 	rec     records.Download
@@ -55,7 +57,7 @@ type Download struct {
 func newDownload(a *account, r records.Download) *Download {
 	d := &Download{
 		account: a, key: fileKey{r.Group, r.File}, rec: r, begun: r.Repairs > 0,
-		ended: make(chan struct{}), find: make(chan struct{}, 1), news: make(chan struct{}),
+		ended: make(chan struct{}), find: make(chan struct{}, 1), removing: make(chan struct{}, 1), news: make(chan struct{}),
 		known: map[peer.ID]swarm.Peer{},
 	}
 	switch r.State {
@@ -230,10 +232,8 @@ func (a *account) startDownload(ctx context.Context, r records.Download) (d *Dow
 		if dying == nil {
 			return d, err
 		}
-		select {
-		case <-dying.ended:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := dying.gone(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (a *account) place(r records.Download) (*Download, error) {
 // clash is why r cannot run beside o, a download of another file or group.
 func clash(r, o records.Download) error {
 	switch {
-	case o.Target.Dir == r.Target.Dir && o.Target.Part == r.Target.Part:
+	case samePart(o, r):
 		return protocol.Errorf(protocol.CodeExists, "the same file is on its way to %s from the group %s; wait for it, or name another folder", protocol.Printable(o.Target.Path()), protocol.Quote(o.GroupNm))
 	case o.Target.Path() == r.Target.Path():
 		return protocol.Errorf(protocol.CodeTargetExists, "%s is the destination of another download; name another one", protocol.Printable(r.Target.Path()))

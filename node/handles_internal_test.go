@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/p2pshare/p2pshare/node/internal/filestore"
 	"github.com/p2pshare/p2pshare/node/internal/records"
@@ -23,7 +25,7 @@ func recorded(t *testing.T) (*account, records.Download) {
 	}
 	t.Cleanup(func() { _ = r.Close() })
 	a := &account{
-		node: &Node{records: r}, ctx: t.Context(), ended: true, recording: make(chan struct{}, 1),
+		node: &Node{records: r}, ctx: t.Context(), ended: true, recording: make(chan struct{}, 1), remove: removeData,
 		downloads: map[fileKey]*Download{}, shares: map[fileKey]*share{},
 	}
 	rec := records.Download{
@@ -126,7 +128,11 @@ func TestSpoiledFileGoesWithItsDownload(t *testing.T) {
 			d.rec.State = recFailed
 			to := d.rec
 			to.Target.Dir = t.TempDir()
-			return a.dropOther(d, to)
+			a.ended = false
+			delete(a.downloads, d.key)
+			err := a.dropOther(d, to)
+			a.wg.Wait()
+			return err
 		},
 	}
 	for way, drop := range ways {
@@ -164,6 +170,70 @@ func TestSpoiledFileGoesWithItsDownload(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// While the disk of a download that has ended takes its time to remove what was
+// fetched, others are recorded; the same one waits, or begins elsewhere.
+func TestRemovalHoldsUpNoRecord(t *testing.T) {
+	ways := map[string]func(a *account, d *Download, to records.Download) error{
+		"cancelled": func(a *account, d *Download, to records.Download) error {
+			d.cancelled = true
+			a.wg.Go(func() {
+				if err := d.cancelNow(context.Background()); err != nil {
+					t.Errorf("Cancel: %v", err)
+				}
+			})
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(a.ctx, time.Minute)
+			defer cancel()
+			if _, err := a.startDownload(ctx, to); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a download whose data are being removed began anew: %v", err)
+			}
+			return nil
+		},
+		"failed, and begun anew elsewhere": func(a *account, d *Download, to records.Download) error {
+			return a.record(func() error { return a.dropOther(d, to) })
+		},
+	}
+	for way, drop := range ways {
+		t.Run(way, func(t *testing.T) {
+			a, rec := recorded(t)
+			rec.State = recFailed
+			to := rec
+			to.Target.Dir = t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				a.ctx, a.ended, a.recording = t.Context(), false, make(chan struct{}, 1)
+				answer, removed := make(chan struct{}), false
+				a.remove = func(records.Download) error {
+					<-answer
+					removed = true
+					return nil
+				}
+				d := newDownload(a, rec)
+				if way == "cancelled" {
+					a.downloads[d.key] = d
+				}
+				if err := drop(a, d, to); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				if removed {
+					t.Fatal("the data are removed already")
+				}
+				select {
+				case a.recording <- struct{}{}:
+					<-a.recording
+				default:
+					t.Error("nothing can be recorded until the disk answers")
+				}
+				close(answer)
+				a.wg.Wait()
+				if record, journal, _ := kept(t, a, rec); record || journal || !removed {
+					t.Errorf("left: record %v, journal %v; the data removed: %v", record, journal, removed)
+				}
+			})
+		})
 	}
 }
 

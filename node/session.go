@@ -41,6 +41,7 @@ type account struct {
 	// recording is held, by a value in it, by whoever records a share or a
 	// download, or makes another one the one that counts: see account.record.
 	recording chan struct{}
+	remove    func(records.Download) error // is removeData; tests put another in its place
 
 	mu        sync.Mutex
 	ended     bool
@@ -63,7 +64,7 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 	a := &account{
 		node: n, user: s.User, session: session.ID, network: s.Network, name: s.Name,
 		ticketing: make(chan struct{}, 1), known: make(chan struct{}),
-		exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1), recording: make(chan struct{}, 1),
+		exchanging: make(chan struct{}, 1), stopped: make(chan struct{}, 1), recording: make(chan struct{}, 1), remove: removeData,
 		shares:    map[fileKey]*share{},
 		downloads: map[fileKey]*Download{},
 		groups:    map[protocol.GroupID]string{},
