@@ -161,6 +161,7 @@ func TestRefusedReadsWaitForTheDisk(t *testing.T) {
 	select {
 	case err := <-listed:
 		t.Errorf("answered during the commit: %v", err)
+		listed <- err
 	case <-time.After(100 * time.Millisecond):
 	}
 	held.answer <- errors.New("no space left on device")
