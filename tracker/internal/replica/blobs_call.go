@@ -1,7 +1,9 @@
 package replica
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -9,30 +11,41 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
+var errHasNone = errors.New("this tracker has none of these manifests")
+
 // blobsFrom fetches manifests of another tracker and hands each to take. It
 // returns those that could not be had, and why one could not. Small ones come many in one reply: with a
-// call for each, 33,000 would take as long as so many round trips.
+// call for each, 33,000 would take as long as so many round trips. One that has none of them, or lets a call
+// run out of time, is asked no more: another one may have all.
 func (r *Replica) blobsFrom(ctx context.Context, l *link, ids []protocol.FileID, take func(protocol.FileID, []byte)) (left []protocol.FileID, failed error) {
 	wanted := map[protocol.FileID]bool{}
 	for _, id := range ids {
 		wanted[id] = true
 	}
+	var enough error
 	for i, id := range ids {
 		if !wanted[id] {
 			continue // it came with another one
 		}
-		if ctx.Err() != nil {
-			left, failed = append(left, id), ctx.Err()
+		if enough = cmp.Or(enough, ctx.Err()); enough != nil {
+			left, failed = append(left, id), enough
 			continue
 		}
 		delete(wanted, id)
 		b, more, err := r.blobFrom(ctx, l, id, stillWanted(ids[i+1:], wanted))
-		if err != nil {
+		switch {
+		case err != nil:
 			log.Debugw("fetch a missing manifest", "tracker", l.name, "file", id.String(), "err", err)
 			left, failed = append(left, id), err
+			if isTimeout(err) || errors.Is(err, errHasNone) {
+				enough = err
+			}
 			continue
+		case b == nil:
+			left, failed = append(left, id), errNoBlob()
+		default:
+			take(id, b)
 		}
-		take(id, b)
 		for _, b := range more {
 			id, err := r.checkMore(l, b, wanted)
 			if err != nil {
@@ -68,7 +81,8 @@ func (r *Replica) checkMore(l *link, b []byte, wanted map[protocol.FileID]bool) 
 }
 
 // blobFrom fetches a manifest of another tracker and checks that it is the one.
-// Some of those whose ids are in with may come along, unchecked.
+// Some of those whose ids are in with may come along, unchecked. out is nil if
+// only such have come.
 func (r *Replica) blobFrom(ctx context.Context, l *link, id protocol.FileID, with [][]byte) (out []byte, more [][]byte, err error) {
 	for {
 		var got *pb.Blob
@@ -79,6 +93,12 @@ func (r *Replica) blobFrom(ctx context.Context, l *link, id protocol.FileID, wit
 		size := got.GetSize()
 		if got == nil || size > protocol.MaxManifest || uint64(len(out)+len(got.GetData())) > size || len(got.GetMore()) > len(with) {
 			return nil, nil, errReply
+		}
+		if size == 0 && len(with) > 0 {
+			if len(got.GetMore()) == 0 {
+				return nil, nil, errHasNone
+			}
+			return nil, got.GetMore(), nil
 		}
 		out, more, with = append(out, got.GetData()...), append(more, got.GetMore()...), nil
 		if uint64(len(out)) == size {
@@ -107,7 +127,8 @@ func (r *Replica) checkBlob(l *link, id protocol.FileID, b []byte) error {
 
 // answerBlob hands out a part of a manifest, and others in whole as long as all
 // together are no longer than one part may be: over a slow line several such
-// calls must end in time.
+// calls must end in time. One that is not here has size 0 where others are asked
+// for, and no others beside it if none of them is here.
 func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
 	id, err := protocol.IDFromBytes[protocol.FileID](q.GetId())
 	if err != nil {
@@ -123,35 +144,35 @@ func (r *Replica) answerBlob(q *pb.GetBlob, out *replies) error {
 	if err != nil {
 		return err
 	}
-	if !ok {
-		return protocol.Errorf(protocol.CodeNotFound, "this tracker does not have the manifest")
-	}
-	more, err := r.wholeBlobs(q.GetMore(), protocol.BlobChunk-len(data))
+	more, longer, err := r.wholeBlobs(q.GetMore(), protocol.BlobChunk-len(data))
 	if err != nil {
 		return err
+	}
+	if !ok && len(more) == 0 && (longer || len(q.GetMore()) == 0) {
+		return protocol.Errorf(protocol.CodeNotFound, "this tracker does not have the manifest")
 	}
 	return out.send(&pb.SyncReply{Body: &pb.SyncReply_Blob{Blob: &pb.Blob{Size: uint64(size), Data: data, More: more}}})
 }
 
-// wholeBlobs reads manifests until there is no room for the next one. Those that are not here
-// are left out.
-func (r *Replica) wholeBlobs(ids [][]byte, room int) (out [][]byte, err error) {
+// wholeBlobs reads manifests until there is no room for the next one (longer). Those that are
+// not here are left out.
+func (r *Replica) wholeBlobs(ids [][]byte, room int) (out [][]byte, longer bool, err error) {
 	for _, b := range ids {
 		id, err := protocol.IDFromBytes[protocol.FileID](b)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		data, size, ok, err := r.cfg.Store.BlobRange(id, 0, room)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if !ok {
 			continue
 		}
 		if room -= int(size) + 8; room < 0 {
-			break
+			return out, true, nil
 		}
 		out = append(out, data)
 	}
-	return out, nil
+	return out, false, nil
 }

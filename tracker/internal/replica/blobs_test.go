@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -107,6 +109,7 @@ func TestWhatComesWithAManifest(t *testing.T) {
 		"missing":      {ids[0], [][]byte{missing, ids[2]}, ids[2:]},
 		"no room":      {ids[0], [][]byte{ids[1], largeID[:], ids[2]}, ids[1:2]},
 		"beside large": {largeID[:], ids, nil},
+		"others":       {missing, ids, ids},
 	} {
 		got := ask(test.id, test.more...)
 		var came [][]byte
@@ -174,5 +177,64 @@ func TestStrangeManifestsAreRefused(t *testing.T) {
 	}
 	if has, err := nodes[0].HasManifest(strange.ID()); has || err != nil || nodes[0].Refused() == before {
 		t.Errorf("the strange one is here: %v, %v; %d refusals", has, err, nodes[0].Refused()-before)
+	}
+}
+
+// lost is a store that has all manifests to itself, and none to others.
+type lost struct{ store.Store }
+
+func (lost) HasBlob(protocol.FileID) (bool, error) { return true, nil }
+
+func (lost) BlobRange(protocol.FileID, int64, int) ([]byte, int64, bool, error) {
+	return nil, 0, false, nil
+}
+
+// streamCounter is a host that counts the streams that are opened to it.
+type streamCounter struct {
+	host.Host
+	n atomic.Int64
+}
+
+func (h *streamCounter) SetStreamHandler(p p2pproto.ID, f network.StreamHandler) {
+	h.Host.SetStreamHandler(p, func(s network.Stream) {
+		h.n.Add(1)
+		f(s)
+	})
+}
+
+// A tracker that has none of the manifests is asked for a few only, before the one
+// that has all of them is.
+func TestTrackerWithoutManifestsIsLeft(t *testing.T) {
+	const files = 400
+	nodes := cluster(t, 3)
+	slices.SortFunc(nodes, func(a, b *node) int { return slices.Compare([]byte(a.id), []byte(b.id)) })
+	nodes[0].store = lost{nodes[0].store}
+	asked := &streamCounter{}
+	nodes[0].config = func(c *replica.Config) {
+		asked.Host = c.Host
+		c.Host = asked
+	}
+	second := &blobCalls{Store: nodes[1].store}
+	nodes[1].store = second
+	for _, nd := range nodes[:2] {
+		nd.start(true, nodes[:2]...)
+	}
+	awaitConnected(t, nodes[:2]...)
+	blobs := shareMany(t, nodes[1], files)
+	awaitEqual(t, nodes[0], nodes[1])
+	asked.n.Store(0)
+	before := second.n.Load()
+	for _, nd := range nodes[:2] {
+		nd.SetRoster(infos(nodes))
+	}
+	nodes[2].config = seldom // manifests are asked for when a tracker is found
+	nodes[2].start(false, nodes[0])
+	awaitEqual(t, nodes[1], nodes[2])
+	nodes[2].SetRoster(infos(nodes))
+	for id, want := range blobs {
+		await(t, "all manifests are there", func() bool { return hasBlob(t, nodes[2], id, want) })
+	}
+	if a, b := asked.n.Load(), second.n.Load()-before; a > files/2 || b > files/10 {
+		t.Errorf("%d requests to the one that has none of %d, %d calls to the one that has all", a, files, b)
 	}
 }
