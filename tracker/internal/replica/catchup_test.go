@@ -144,6 +144,7 @@ func TestEmptyProposalUnderLoad(t *testing.T) {
 		s, err := nodes[0].register("ada", userID("ada"))
 		return err == nil && s.On == 2
 	})
+	alone := unloaded(nodes[0])
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var written atomic.Int32
@@ -176,11 +177,25 @@ func TestEmptyProposalUnderLoad(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	slices.Sort(took)
-	t.Logf("median %v, longest %v, a commit %v", took[10], took[19], commit)
-	// A commit here, and one or two at the other tracker, each behind one that runs.
-	if took[10] > 8*commit {
-		t.Errorf("half of them waited %v or longer, a commit takes %v", took[10], commit)
+	t.Logf("median %v, longest %v, a change without load %v", took[10], took[19], alone)
+	// A commit here, and one or two at the other tracker, each behind one that runs;
+	// without load, one at each.
+	if took[10] > 6*alone {
+		t.Errorf("half of them waited %v or longer, a change without load takes %v", took[10], alone)
 	}
+}
+
+// unloaded is how long a change takes while there are no others, on a machine as
+// busy as this one.
+func unloaded(nd *node) time.Duration {
+	var took []time.Duration
+	for n := range byte(5) {
+		begun := time.Now()
+		nd.must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(protocol.UserID{99, n, 1}, true) })
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
 }
 
 // A client that goes away while its change is being confirmed leaves no doubt

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"pgregory.net/rapid"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -77,5 +78,24 @@ func TestIsFuture(t *testing.T) {
 	limit := wall + maxAhead.Milliseconds()
 	if isFuture(wall, protocol.Stamp{Wall: limit}) || !isFuture(wall, protocol.Stamp{Wall: limit + 1}) {
 		t.Error("the limit is not at 5 minutes")
+	}
+}
+
+// A machine that wakes finds its wall clock hours ahead of when it heard others
+// last: that is no fault of its clock. One that was set wrong shows when others are
+// heard again.
+func TestWakingIsNoClockFault(t *testing.T) {
+	moved := time.Duration(0)
+	r := &Replica{cfg: Config{Now: func() time.Time { return time.Now().Add(moved) }}}
+	l := &link{id: "other", connected: true}
+	r.links.byID = map[peer.ID]*link{l.id: l}
+	l.noteClock(time.Now(), r.cfg.Now())
+	moved = -8 * time.Hour // of two, only one that is behind stops
+	if err := r.clockFault(); err != nil {
+		t.Errorf("a clock that has moved since others were heard: %v", err)
+	}
+	l.noteClock(time.Now(), r.cfg.Now())
+	if code := protocol.CodeOf(r.clockFault()); code != protocol.CodeBusy {
+		t.Errorf("a clock that is behind the other's: %q, want %s", code, protocol.CodeBusy)
 	}
 }

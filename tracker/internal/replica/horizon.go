@@ -14,6 +14,16 @@ const trustAlone = time.Hour
 type reading struct {
 	shown time.Time
 	at    time.Time // when that was, by the monotonic clock
+	// ahead is by how much it was ahead of this one's wall clock then. A machine
+	// that sleeps does not move it, as it does the monotonic clock.
+	ahead time.Duration
+}
+
+// noteClock notes what the clock of another tracker shows at wall, by this one's.
+func (l *link) noteClock(shown, wall time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock = reading{shown: shown, at: time.Now(), ahead: shown.Sub(wall)}
 }
 
 // clockNow is what the clock of another tracker shows now, wherever this one's
@@ -22,6 +32,14 @@ func (l *link) clockNow() (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.clock.shown.Add(time.Since(l.clock.at)), !l.clock.at.IsZero()
+}
+
+// clockAhead is by how much the clock of another tracker was ahead of this one's
+// when it was heard last; false if it was not heard since the start.
+func (l *link) clockAhead() (time.Duration, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clock.ahead, !l.clock.at.IsZero()
 }
 
 // earliest is what the slowest clock shows, Unix milliseconds: this tracker's, or

@@ -88,7 +88,11 @@ func (r *Replica) releaseDue() {
 	if len(facts) == 0 {
 		return
 	}
-	if err := r.mergeAll(r.ctx, facts); err != nil {
+	// The tracker that had them may be gone, and its disk: they may be here alone.
+	open := r.proofs.begin()
+	err := r.mergeAll(r.ctx, facts)
+	r.proofs.end(open, false)
+	if err != nil {
 		log.Infow("take in facts whose time has come", "err", err)
 		r.later.putBack(facts)
 	}

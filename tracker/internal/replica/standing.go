@@ -184,11 +184,10 @@ func (r *Replica) clockFault() error {
 	agree, all, worst := 1, 1, time.Duration(0)
 	ahead := true // of all that do not agree
 	for _, l := range r.links.connected() {
-		theirs, ok := l.clockNow()
+		offset, ok := l.clockAhead()
 		if !ok {
 			continue
 		}
-		offset := theirs.Sub(r.cfg.Now())
 		all++
 		if offset.Abs() <= clockTolerance {
 			agree++

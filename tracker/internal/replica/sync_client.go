@@ -156,9 +156,7 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 		l.warnStrange()
 		return protocol.Errorf(protocol.CodeConfig, "the tracker %s belongs to another network", l.name)
 	}
-	l.mu.Lock()
-	l.clock = reading{shown: time.UnixMilli(h.GetWallMs()).Add(delay), at: time.Now()}
-	l.mu.Unlock()
+	l.noteClock(time.UnixMilli(h.GetWallMs()).Add(delay), r.cfg.Now())
 	if !theirs.IsZero() && theirs == ours {
 		r.found(l)
 	}

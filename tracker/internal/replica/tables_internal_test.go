@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -102,6 +103,26 @@ func TestQuarantine(t *testing.T) {
 	}
 	if len(q.facts) != maxQuarantine || !q.declines("fresh", late.Stamp) {
 		t.Errorf("%d facts wait, and one more is fetched in vain", len(q.facts))
+	}
+}
+
+// What was held back may be on no other disk any more when its time has come.
+func TestReleaseIsDoubted(t *testing.T) {
+	wall := time.Now()
+	r := &Replica{cfg: Config{Now: func() time.Time { return wall }}}
+	r.writer = newWriter(r)
+	var cancel context.CancelFunc
+	r.ctx, cancel = context.WithCancel(t.Context())
+	cancel() // nothing is stored, which leaves the fact where it is
+	close(r.writer.gone)
+	r.proofs.level = true
+	if r.releaseDue(); !r.proofs.level {
+		t.Error("doubted although nothing waits")
+	}
+	r.later.hold(r.wall(), catalog.Fact{Key: "k", Stamp: protocol.Stamp{Wall: r.wall() + (10 * time.Minute).Milliseconds(), Origin: "o"}})
+	wall = wall.Add(time.Hour)
+	if r.releaseDue(); r.proofs.level || len(r.later.facts) != 1 || len(r.proofs.open) != 0 {
+		t.Errorf("level %v with %d facts that wait, %d changes open", r.proofs.level, len(r.later.facts), len(r.proofs.open))
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *Server) login(ctx context.Context, c *call, req *connect.Request[pb.Log
 	}
 	fresh := s.freshHash(ctx, verifier, req.Msg.GetPassword())
 	stored, _, err := s.propose(ctx, func(cat *catalog.Catalog) ([]catalog.Draft, error) {
-		return newSession(cat, session, catalog.Session{
+		return newSession(cat, s.cfg.Now(), session, catalog.Session{
 			ID: session.ID, Device: device(req.Msg.GetDevice()),
 			Since: s.cfg.Now().UnixMilli(), Until: session.RenewUntil.UnixMilli(), Client: c.remote.text,
 		}, fresh)
@@ -176,7 +176,7 @@ func (s *Server) freshHash(ctx context.Context, v catalog.Verifier, text string)
 
 // newSession drafts a session, the end of the oldest ones beyond the limit and,
 // if there is one, a fresh hash of the password.
-func newSession(c *catalog.Catalog, s *credential.Session, entry catalog.Session, phc string) ([]catalog.Draft, error) {
+func newSession(c *catalog.Catalog, now time.Time, s *credential.Session, entry catalog.Session, phc string) ([]catalog.Draft, error) {
 	if v, ok := c.Verifier(s.User); ok && outdated(s, v) {
 		return nil, auth.WrongPassword() // the password was changed meanwhile
 	}
@@ -184,7 +184,7 @@ func newSession(c *catalog.Catalog, s *credential.Session, entry catalog.Session
 	if phc != "" {
 		drafts = append(drafts, c.NewHash(s.User, s.Verifier, phc)...)
 	}
-	older := c.Sessions(s.User)
+	older := goingOn(c, s.User, now)
 	for len(older) >= protocol.MaxSessionsPerUser {
 		drafts = append(drafts, catalog.RevokeSession(older[0].ID, s.User, older[0].Until)...)
 		older = older[1:]

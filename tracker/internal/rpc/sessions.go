@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -57,12 +58,20 @@ func (s *Server) confirmSession(ctx context.Context, session *credential.Session
 	return err
 }
 
+// goingOn returns the sessions of a user that can be renewed at now. The catalog
+// goes by the slowest clock of all trackers, and has more.
+func goingOn(c *catalog.Catalog, u protocol.UserID, now time.Time) []catalog.Session {
+	return slices.DeleteFunc(c.Sessions(u), func(session catalog.Session) bool {
+		return now.After(time.UnixMilli(session.Until).Add(protocol.CredentialSkew))
+	})
+}
+
 // ListSessions names the caller's own logins and nobody else's.
 func (s *Server) ListSessions(ctx context.Context, _ *connect.Request[pb.ListSessionsRequest]) (*connect.Response[pb.ListSessionsResponse], error) {
 	c := callOf(ctx)
 	s.replica.CatchUp(ctx) // a login at another tracker a moment ago is one
 	var all []catalog.Session
-	s.replica.View(func(cat *catalog.Catalog) { all = cat.Sessions(c.user.ID) })
+	s.replica.View(func(cat *catalog.Catalog) { all = goingOn(cat, c.user.ID, s.cfg.Now()) })
 	ids := make([]protocol.SessionID, len(all))
 	for i := range all {
 		ids[i] = all[i].ID

@@ -9,6 +9,7 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
 )
@@ -178,4 +179,32 @@ func (w *world) confirmed(u protocol.UserID, id []byte) (ms int64) {
 		ms = s.Confirmed
 	})
 	return ms
+}
+
+// A login that is over is not listed, nor counted as one of the most a user may
+// have, also where the catalog still has it: a lone tracker lets nothing end for an hour.
+func TestEndedLoginsAreNotListed(t *testing.T) {
+	w := newWorld(t, options{})
+	ada := w.user("ada")
+	user, over := protocol.UserID(ada.User), time.Now().Add(-time.Hour).UnixMilli()
+	_, err := w.replica.Propose(t.Context(), replica.Proposal{Build: func(*catalog.Catalog) (ds []catalog.Draft, _ error) {
+		for i := range protocol.MaxSessionsPerUser {
+			ds = append(ds, catalog.NewSession(user, catalog.Session{ID: protocol.SessionID{1, byte(i)}, Since: 1, Until: over})...)
+		}
+		return ds, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := sessions(ada); len(list) != 1 || !list[0].GetThis() {
+		t.Errorf("%d sessions are listed, want this one", len(list))
+	}
+	if err := ada.Login("ada", tt.Password); err != nil {
+		t.Fatal(err)
+	}
+	w.replica.View(func(c *catalog.Catalog) {
+		if c.Revoked(protocol.SessionID{1, 0}) {
+			t.Error("a login ended one that was over")
+		}
+	})
 }
