@@ -134,9 +134,7 @@ func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, err
 // PutManifest stores a manifest that no fact names yet. The caller has checked
 // that id is its hash. One that no fact names within a day is dropped.
 func (r *Replica) PutManifest(id protocol.FileID, b []byte) error {
-	r.blobs.mu.Lock()
-	r.blobs.orphans[id] = time.Now()
-	r.blobs.mu.Unlock()
+	r.blobs.hold(id, time.Now())
 	return r.keepBlob(r.ctx, id, b)
 }
 

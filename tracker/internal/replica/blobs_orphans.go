@@ -110,11 +110,36 @@ func (r *Replica) HoldManifest(ctx context.Context, id protocol.FileID) error {
 	}
 	// What is being dropped is gone when the writer has come to this.
 	return r.change(ctx, func(*txn) error {
-		r.blobs.mu.Lock()
-		defer r.blobs.mu.Unlock()
-		r.blobs.orphans[id] = time.Now()
+		r.blobs.hold(id, time.Now())
 		return nil
 	})
+}
+
+// holdNamed is HoldManifest for those that facts are about to name. Those that are
+// not here will be: only for others, the writer has to come by.
+func (r *Replica) holdNamed(ctx context.Context, facts []catalog.Fact) error {
+	now, old := time.Now(), []protocol.FileID(nil)
+	for _, f := range facts {
+		id, ok := catalog.BlobOf(f)
+		if !ok || r.blobs.age(id, now) < orphanLife/2 {
+			continue
+		}
+		r.blobs.hold(id, now)
+		old = append(old, id)
+	}
+	for _, id := range old {
+		if here, err := r.cfg.Store.HasBlob(id); err != nil || !here {
+			continue // fetchNamed finds out
+		}
+		return r.change(ctx, func(*txn) error { return nil })
+	}
+	return nil
+}
+
+func (b *blobs) hold(id protocol.FileID, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.orphans[id] = now
 }
 
 func (r *Replica) blobIDs() (ids []protocol.FileID, err error) {

@@ -180,7 +180,10 @@ func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, ou
 		return busy("this tracker knows no network yet")
 	}
 	facts, malformed := r.fromFacts(l.name, q.GetFacts())
-	blobErr := r.fetchNamed(ctx, l, facts)
+	blobErr := r.holdNamed(ctx, facts)
+	if blobErr == nil {
+		blobErr = r.fetchNamed(ctx, l, facts)
+	}
 	waiting, err := r.mergePushed(ctx, l.name, facts)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -343,5 +344,65 @@ func TestManifestThatIsToBeNamedStays(t *testing.T) {
 		if ok, err := nd.HasManifest(ids[i]); err != nil || ok != want {
 			t.Errorf("manifest %d is here: %v, %v, want %v", i, ok, err, want)
 		}
+	}
+}
+
+// dropping is a store that says late what it has, and notes what is dropped.
+type dropping struct {
+	store.Store
+	armed           atomic.Bool
+	reached, answer chan struct{}
+	dropped         atomic.Int32
+}
+
+func (s *dropping) HasBlob(id protocol.FileID) (bool, error) {
+	ok, err := s.Store.HasBlob(id)
+	if s.armed.CompareAndSwap(true, false) {
+		close(s.reached)
+		<-s.answer
+	}
+	return ok, err
+}
+
+func (s *dropping) Commit(b store.Batch) error {
+	s.dropped.Add(int32(len(b.DeleteBlobs)))
+	return s.Store.Commit(b)
+}
+
+// Nor does one go that a tracker is about to vouch for.
+func TestManifestThatIsConfirmedStays(t *testing.T) {
+	nodes := cluster(t, 2)
+	disk := &dropping{Store: nodes[1].store, reached: make(chan struct{}), answer: make(chan struct{})}
+	nodes[1].store = disk
+	for _, nd := range nodes {
+		nd.config = seldom
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	m := manifest(t, "file")
+	id, b := m.ID(), m.Encode()
+	if err := nodes[1].PutManifest(id, b); err != nil {
+		t.Fatal(err)
+	}
+	stored := make(chan error, 1)
+	err := nodes[1].SweepAfter(25*time.Hour, func() {}, func() {
+		disk.armed.Store(true)
+		go func() {
+			_, err := nodes[0].Propose(t.Context(), replica.Proposal{
+				Blobs: map[protocol.FileID][]byte{id: b},
+				Build: func(c *catalog.Catalog) ([]catalog.Draft, error) {
+					return c.ShareFile(catalog.Share{Group: groupID(1), File: id, User: userID("ada"), Peer: "p"}, m, 100), nil
+				},
+			})
+			stored <- err
+		}()
+		<-disk.reached
+	})
+	close(disk.answer)
+	if err := errors.Join(err, <-stored); err != nil {
+		t.Fatal(err)
+	}
+	if n := disk.dropped.Load(); n != 0 {
+		t.Errorf("%d manifests were dropped that were about to be vouched for", n)
 	}
 }
