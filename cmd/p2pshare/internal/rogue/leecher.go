@@ -45,7 +45,7 @@ func (p *Peer) Stream(to peer.AddrInfo, id p2pproto.ID) (network.Stream, error) 
 type Answer struct {
 	Bytes []byte
 	Reset bool          // it ended by a reset
-	Took  time.Duration // from the last byte written to the end
+	Took  time.Duration // from before the first byte written to the end
 }
 
 // Say opens a stream, writes what it is given, and reads until the other side
@@ -56,13 +56,13 @@ func (p *Peer) Say(to peer.AddrInfo, id p2pproto.ID, said ...[]byte) (Answer, er
 		return Answer{}, err
 	}
 	defer func() { _ = s.Reset() }()
+	begun := time.Now()
 	for _, b := range said {
 		if _, err := s.Write(b); err != nil {
 			break // refused by now: what it answered is there to be read
 		}
 	}
-	begun := time.Now()
-	_ = s.SetReadDeadline(begun.Add(Patience))
+	_ = s.SetReadDeadline(time.Now().Add(Patience))
 	b, err := io.ReadAll(s)
 	a := Answer{Bytes: b, Took: time.Since(begun), Reset: errors.Is(err, network.ErrReset)}
 	if err != nil && !a.Reset {

@@ -148,8 +148,11 @@ func TestStrangersGetNothing(t *testing.T) {
 			if name == "member, expired ticket" {
 				want = refused(protocol.CodeSession) // to nobody else
 			}
-			var took [2][]time.Duration
-			for range 30 {
+			// The quickest of each: what the answer waits for is in that. What else the
+			// machine does may be too, but not for ever.
+			took := [2]time.Duration{time.Hour, time.Hour}
+			alike := func() bool { return max(took[0], took[1]) <= 2*min(took[0], took[1]) }
+			for round := 0; round < 30 || round < 600 && !alike(); round++ {
 				for i, file := range []protocol.FileID{r.file, {1, 2, 3}} {
 					a, err := p.Knock(r.seeder, ticket, file)
 					if err != nil {
@@ -158,14 +161,11 @@ func TestStrangersGetNothing(t *testing.T) {
 					if !bytes.Equal(a.Bytes, want) {
 						t.Fatalf("file %d: answered with %q, want %q", i, a.Bytes, want)
 					}
-					took[i] = append(took[i], a.Took)
+					took[i] = min(took[i], a.Took)
 				}
 			}
-			// The quickest of each: what the answer waits for is in that, what else
-			// the machine does is not.
-			there, missing := slices.Min(took[0]), slices.Min(took[1])
-			if there > 3*missing+time.Millisecond || missing > 3*there+time.Millisecond {
-				t.Errorf("the answer takes %v when the file is there, %v when it is not", there, missing)
+			if !alike() {
+				t.Errorf("the answer takes %v when the file is there, %v when it is not", took[0], took[1])
 			}
 		})
 	}
