@@ -1262,7 +1262,7 @@ func (x *GetBlob) GetMore() [][]byte {
 
 type Blob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole; 0 if others were asked for and it is not here; none in more then: no other is either
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`  // from the offset asked for, at most 256 KiB
 	More          [][]byte               `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"`  // others in whole; with data at most 256 KiB
 	unknownFields protoimpl.UnknownFields
