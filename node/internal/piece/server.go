@@ -58,7 +58,9 @@ type ServerConfig struct {
 type Server struct {
 	cfg   ServerConfig
 	turns *turns
-	width *width // known to watch alone
+	// width and beginning are known to watch alone.
+	width     *width
+	beginning *beginning
 	// chunks holds *[headerRoom+chunk]byte, one for each piece being sent.
 	chunks    sync.Pool
 	sent      atomic.Int64
@@ -96,6 +98,7 @@ func newServer(cfg ServerConfig) *Server {
 		uploads: map[*upload]struct{}{},
 		perPeer: map[peer.ID]int{},
 
+		beginning: newBeginning(),
 		strangers: host.NewStrangers(),
 	}
 	s.turns.resize(s.width.slots)
@@ -284,19 +287,26 @@ func (s *Server) watch() {
 			return
 		case now := <-ticker.C:
 			wall := s.cfg.Now()
-			all := s.all()
-			for _, u := range all {
+			for _, u := range s.all() {
 				u.check(now, wall)
 			}
-			if len(all) == 0 {
-				s.turns.resize(s.width.reset())
-			} else {
-				s.width.readers(len(all))
-				wanting, blocked := s.turns.pressure()
-				s.turns.resize(s.width.observe(now, s.sent.Load(), wanting, blocked))
-			}
+			s.pace(now)
 		}
 	}
+}
+
+// pace decides how many pieces are sent at once.
+func (s *Server) pace(now time.Time) {
+	readers, sent := s.turns.readers(), s.sent.Load()
+	if readers == 0 {
+		s.turns.resize(s.width.reset())
+		s.beginning = newBeginning()
+		return
+	}
+	s.width.readers(readers)
+	wanting, blocked := s.turns.pressure()
+	s.turns.resize(s.width.observe(now, sent, wanting, blocked))
+	s.turns.widen(s.beginning.observe(now, sent, s.turns.held()))
 }
 
 // barrier turns a panic in a stream's goroutine into the end of that stream.

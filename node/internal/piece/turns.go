@@ -37,6 +37,7 @@ type turns struct {
 	gentle  int // grants for each slot after the first, in the beginning; 0 for none
 	first   int // of the grants of the beginning, if it is not over
 	begins  bool
+	extra   int  // slots beside those of the beginning, as a trial
 	slow    bool // a reader blocked the few slots of the beginning
 	grants  int  // so far
 	reserve int  // of the slots, for peers not served yet
@@ -147,17 +148,52 @@ func (t *turns) pressure() (wanting bool, blocked int) {
 		t.slow = false
 		return true, max(t.slots, len(t.parked))
 	}
-	if t.free > t.reserve {
-		return false, len(t.parked)
-	}
+	return t.free <= t.reserve && t.waits(), len(t.parked)
+}
+
+// waits reports whether a stream waits for its turn. mu is held.
+func (t *turns) waits() bool {
 	for _, p := range t.ring {
 		for _, q := range p.queues {
 			if len(q.waiting) > 0 && q.granted < 0 && !q.sending {
-				return true, len(t.parked)
+				return true
 			}
 		}
 	}
-	return false, len(t.parked)
+	return false
+}
+
+// readers returns how many streams there are.
+func (t *turns) readers() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.ring {
+		n += len(p.queues)
+	}
+	return n
+}
+
+// held returns how many slots are in use while requests wait for no other reason
+// than that this is the beginning; 0 if that is not so.
+func (t *turns) held() (used int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free <= 0 || !t.narrow() || !t.waits() {
+		return 0
+	}
+	return t.slots - t.free
+}
+
+// widen allows so many slots more in the beginning, or ends it.
+func (t *turns) widen(extra int, over bool) {
+	t.mu.Lock()
+	t.extra = extra
+	if over {
+		t.begins = false
+	}
+	woken := t.dispatch()
+	t.mu.Unlock()
+	wakeAll(woken)
 }
 
 // request queues a request; false if there are too many.
@@ -286,6 +322,7 @@ func (t *turns) narrow() bool {
 	if t.begins && t.gentle > 0 {
 		allowed = 1 + (t.grants-t.first)/t.gentle
 		t.begins = allowed < t.slots
+		allowed += t.extra
 	}
 	return t.slots-t.free >= allowed
 }

@@ -104,3 +104,58 @@ func (w *width) reset() int {
 	*w = *newWidth(w.most, w.limit)
 	return w.slots
 }
+
+// beginning finds out whether to end the beginning, in which pieces go out one
+// after the other, before its time: where readers are slower than our uplink,
+// that is no sooner for the first and much later for the last. It belongs to the
+// goroutine that watches the server.
+type beginning struct {
+	since  time.Time
+	sent   int64
+	trying bool
+	used   int     // slots before the trial under way
+	rate   float64 // bytes per second before it
+	// rest and wait are as in width.
+	rest, wait int
+}
+
+func newBeginning() *beginning { return &beginning{rest: 1, wait: 1} }
+
+// observe takes the bytes sent so far, and how many slots are in use while the
+// beginning keeps others from it; 0 if it does not. It returns how many more
+// slots to try, and whether that was worth it: the beginning is over.
+func (b *beginning) observe(now time.Time, sent int64, held int) (extra int, over bool) {
+	took := now.Sub(b.since)
+	switch {
+	case held == 0:
+		b.since, b.sent, b.trying = now, sent, false
+		return 0, false
+	case took >= trial:
+		rate := float64(sent-b.sent) / took.Seconds()
+		b.since, b.sent = now, sent
+		over = b.judge(rate, held)
+	}
+	if b.trying {
+		extra = b.used
+	}
+	return extra, over
+}
+
+// judge takes the rate of a period.
+func (b *beginning) judge(rate float64, held int) (over bool) {
+	switch {
+	case b.trying:
+		b.trying = false
+		if rate >= b.rate*(1+worth) {
+			b.rest, b.wait = 1, 1
+			return true
+		}
+		b.wait = b.rest
+		b.rest = min(2*b.rest, longestRest)
+	case b.wait > 0:
+		b.wait--
+	default:
+		b.trying, b.used, b.rate = true, held, rate
+	}
+	return false
+}

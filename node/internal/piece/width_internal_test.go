@@ -82,3 +82,38 @@ func TestWidthWhereManyRead(t *testing.T) {
 		}
 	}
 }
+
+// The beginning ends before its time where a slot more makes the whole faster,
+// and is left alone where our uplink sets the pace.
+func TestBeginning(t *testing.T) {
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		name  string
+		rate  func(slots int) int64
+		over  bool
+		tried int // of 100 seconds, at most
+	}{
+		{"every reader is slow", func(n int) int64 { return int64(n) * mib / 4 }, true, 1},
+		{"the uplink is full", func(int) int64 { return 5 * mib }, false, 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, now := newBeginning(), time.Time{}
+			sent, tried, extra, over := int64(0), 0, 0, false
+			b.observe(now, sent, 0)
+			for range 100 {
+				now = now.Add(trial)
+				sent += tt.rate(1 + extra)
+				if extra, over = b.observe(now, sent, 1+extra); over {
+					break
+				}
+				tried += extra
+			}
+			if over != tt.over || tried > tt.tried || tried == 0 {
+				t.Errorf("over: %v, want %v; a slot more for %d s, want 1 to %d", over, tt.over, tried, tt.tried)
+			}
+			if extra, over := b.observe(now, sent, 0); extra != 0 || over {
+				t.Errorf("without anybody who waits: %d slots more, over: %v", extra, over)
+			}
+		})
+	}
+}
