@@ -60,6 +60,9 @@ func (d *Download) fill(ctx context.Context, part finisher, fetch func() error) 
 			err = d.finishing(err)
 		} else if code := protocol.CodeOf(err); code == protocol.CodeState || code == protocol.CodePerm {
 			err = d.local(err) // the file is opened anew
+			if p, ok := errors.AsType[*passingError](err); ok {
+				p.fetched = true
+			}
 		}
 		switch {
 		case errors.Is(err, errLost), err == nil && len(missing) > 0:

@@ -139,6 +139,7 @@ func (d *Download) revoke(why error) {
 // transfer fetches the file, puts it in its place and makes it a share, and
 // waits for what may pass.
 func (d *Download) transfer(ctx context.Context) error {
+	var patience patience
 	for faults := 0; ; {
 		err := d.attempt(ctx)
 		p, ok := errors.AsType[*passingError](err)
@@ -152,7 +153,7 @@ func (d *Download) transfer(ctx context.Context) error {
 		}
 		d.account.node.trackers.Withdraw(d.key.group, d.key.file)
 		d.account.closeStreams(d.key)
-		if err := d.pause(ctx, p.error); err != nil {
+		if err := d.pauseFor(ctx, p.error, patience.next(p.fetched, d.onDisk())); err != nil {
 			return err
 		}
 	}

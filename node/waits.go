@@ -8,8 +8,31 @@ import (
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// faultPace is how often is looked whether a fault has passed.
-const faultPace = 5 * time.Second
+const (
+	// faultPace is how often is looked whether a fault has passed.
+	faultPace = 5 * time.Second
+	// longestPace is the same where each look costs others: see patience.
+	longestPace = 10 * time.Minute
+)
+
+// patience is how long a download waits before it tries again. Each try on a disk
+// that takes no writes makes members send pieces which are thrown away, so these
+// become rarer as long as nothing is kept.
+type patience struct {
+	pace time.Duration
+	kept int64
+}
+
+// next returns how long to wait now: after a try that fetched, and with so many
+// bytes that are kept.
+func (p *patience) next(fetched bool, kept int64) time.Duration {
+	if !fetched || kept > p.kept {
+		p.pace = 0
+	}
+	p.kept = kept
+	p.pace = min(max(2*p.pace, faultPace), longestPace)
+	return p.pace
+}
 
 // passingError is a fault that ends no download: it may pass, or the user may
 // mend it, and until then the download waits and says why.
@@ -17,6 +40,8 @@ type passingError struct {
 	error
 	// counts is set where too many of them end the download all the same.
 	counts bool
+	// fetched is set where pieces came and the disk did not take them.
+	fetched bool
 }
 
 func (e *passingError) Unwrap() error { return e.error }
@@ -65,10 +90,14 @@ func (d *Download) finishing(err error) error {
 
 // pause waits until a fault is worth another look.
 func (d *Download) pause(ctx context.Context, why error) error {
+	return d.pauseFor(ctx, why, faultPace)
+}
+
+func (d *Download) pauseFor(ctx context.Context, why error, pace time.Duration) error {
 	d.change(func() { d.waits = why })
 	defer d.change(func() { d.waits = nil })
 	select {
-	case <-time.After(faultPace):
+	case <-time.After(pace):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -107,3 +107,38 @@ func TestPreparationIsShown(t *testing.T) {
 		t.Errorf("what it waits for comes first: %+v", p)
 	}
 }
+
+// What a disk does not take is fetched ever more seldom, and at once again when
+// the disk has kept something, or could not be tried.
+func TestPatience(t *testing.T) {
+	d := newDownload(nil, records.Download{Repairs: 1})
+	_, _, err := d.fill(t.Context(), failing{}, func() error { return protocol.Errorf(protocol.CodeState, "it takes nothing") })
+	if p, ok := err.(*passingError); !ok || !p.fetched || p.counts { //nolint:errorlint // as fill made it
+		t.Fatalf("a swarm that the disk has ended: %#v", err)
+	}
+	var p patience
+	for i, tt := range []struct {
+		fetched bool
+		kept    int64
+		want    time.Duration
+	}{
+		{true, 0, faultPace},
+		{true, 0, 2 * faultPace},
+		{true, 0, 4 * faultPace},
+		{true, 7, faultPace},
+		{true, 7, 2 * faultPace},
+		{false, 7, faultPace},
+		{false, 7, faultPace},
+		{true, 7, 2 * faultPace},
+	} {
+		if got := p.next(tt.fetched, tt.kept); got != tt.want {
+			t.Errorf("wait %d is %v, want %v", i, got, tt.want)
+		}
+	}
+	for range 20 {
+		p.next(true, 7)
+	}
+	if got := p.next(true, 7); got != longestPace {
+		t.Errorf("the longest wait is %v", got)
+	}
+}
