@@ -27,9 +27,9 @@ const (
 	controlStreamsPerClient = 16
 	// clientConns bounds the connections of a client's process.
 	clientConns = 512
-	// clientPeerMemory lets the window of one stream reach 32 MiB: yamux grows
+	// clientPeerMemory lets the window of one stream reach 64 MiB: yamux grows
 	// windows only within half of what the peer may take.
-	clientPeerMemory = 80 << 20
+	clientPeerMemory = 136 << 20
 	// connGrace is how long a new connection at a tracker is safe from trimming.
 	connGrace = time.Minute
 	// clientGrace is the same at a client, where an honest peer opens its stream
