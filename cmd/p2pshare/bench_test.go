@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/world"
+	"github.com/p2pshare/p2pshare/protocol"
 )
 
 const (
@@ -155,10 +156,12 @@ func (x *bench) distant() {
 // ours is one transfer by p2pshare.
 func (x *bench) ours() figures {
 	procs := slices.Clone(x.seeds)
+	var files []string
 	for _, c := range x.leeches {
 		procs = append(procs, c.Proc)
-		x.remove(filepath.Join(c.Downloads, "data.bin"))
+		files = append(files, filepath.Join(c.Downloads, "data.bin"))
 	}
+	x.clear(files...)
 	if x.wire != nil {
 		x.wire.reset()
 	}
@@ -185,13 +188,27 @@ func (x *bench) ours() figures {
 	return f
 }
 
-// remove removes what a round before left, if there was one. Both sides do so
-// right before they begin, so that their files get memory that was in use just
-// now. Where the host of a virtual machine takes back what is free for a few
-// seconds, to get it again costs up to 3 s of CPU for each GiB, and the side that
-// begins with it looks slow.
-func (x *bench) remove(path string) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+// clear removes what the round before left under these names, and then fills as
+// much memory as the files of this one take and gives it back. Where the host of
+// a virtual machine takes what is free for a few seconds, to get it again costs
+// up to 3 s of CPU for each GiB; so both sides begin with memory that was in use
+// just now. A client keeps a file open that it shares, and so its memory, when
+// the name is gone already.
+func (x *bench) clear(paths ...string) {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			x.b.Fatal(err)
+		}
+	}
+	f, err := os.CreateTemp(x.Dir, "room")
+	if err != nil {
+		x.b.Fatal(err)
+	}
+	block := make([]byte, protocol.PieceLength)
+	for left := x.size * int64(x.leechers); left > 0 && err == nil; left -= protocol.PieceLength {
+		_, err = f.Write(block)
+	}
+	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
 		x.b.Fatal(err)
 	}
 }
@@ -264,10 +281,13 @@ func (x *bench) plain() (f figures) {
 		}
 		addresses = append(addresses, address)
 	}
-	var outputs []*bufio.Reader
+	var targets []string
 	for i := range x.leechers {
-		target := filepath.Join(x.Dir, "plain"+strconv.Itoa(i))
-		x.remove(target)
+		targets = append(targets, filepath.Join(x.Dir, "plain"+strconv.Itoa(i)))
+	}
+	x.clear(targets...)
+	var outputs []*bufio.Reader
+	for _, target := range targets {
 		in, out := begin("plain-receive", append([]string{target, strconv.FormatInt(x.size, 10), x.hashes}, addresses...)...)
 		inputs, outputs = append(inputs, in), append(outputs, out)
 	}
