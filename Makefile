@@ -51,6 +51,11 @@ sim: ## random worlds of trackers: SEEDS=10000, SEED=the first one
 soak: ## 50 clients at two trackers for SOAK (1h): do the trackers grow?
 	P2PSHARE_SOAK=$(or $(SOAK),1h) go test -count=1 -timeout 0 -v -run TestSoak ./node/internal/crowd
 
+MIB := 1024,4096
+memory: ## what a client takes that fetches files of MIB (1024,4096) MiB; they go to TMPDIR
+	P2PSHARE_MIB=$(MIB) go test -count=1 -timeout $(TIMEOUT) -v -run '^TestDownloaderMemory$$' ./cmd/p2pshare
+.PHONY: memory
+
 e2e: ## the binary, as scripts drive it
 	go test -count=1 -timeout $(TIMEOUT) ./cmd/...
 

@@ -3,6 +3,8 @@ package main_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -63,11 +65,22 @@ func alike(t *testing.T, sizes ...int64) {
 }
 
 // TestDownloaderMemory compares two sizes, the smaller of which is four times
-// what may be in flight. 4 GiB take 12 s on two cores that have nothing else to
-// do, and as much of the disk: that, and 16 GiB, is the long form.
+// what may be in flight, or those of P2PSHARE_MIB. 4 GiB take 12 s on two cores
+// that have nothing else to do, and as much of the disk: make memory is that.
 func TestDownloaderMemory(t *testing.T) {
 	apart(t)
-	alike(t, 128<<20, 512<<20)
+	sizes := []int64{128 << 20, 512 << 20}
+	if text := os.Getenv("P2PSHARE_MIB"); text != "" {
+		sizes = nil
+		for _, mib := range strings.Split(text, ",") {
+			n, err := strconv.ParseInt(mib, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes = append(sizes, n<<20)
+		}
+	}
+	alike(t, sizes...)
 }
 
 func TestLongDownloaderMemory(t *testing.T) {
