@@ -72,7 +72,7 @@ func TestDownloaderMemory(t *testing.T) {
 	sizes := []int64{128 << 20, 512 << 20}
 	if text := os.Getenv("P2PSHARE_MIB"); text != "" {
 		sizes = nil
-		for _, mib := range strings.Split(text, ",") {
+		for mib := range strings.SplitSeq(text, ",") {
 			n, err := strconv.ParseInt(mib, 10, 64)
 			if err != nil {
 				t.Fatal(err)
