@@ -36,6 +36,9 @@ trap 'exit 130' INT TERM
 # network is touched.
 ip netns add "$net-lan" 2>/dev/null || skip "this system does not let us make network namespaces"
 on() { ns=$1; shift; ip netns exec "$net-$ns" "$@"; }
+# become is the same for a process of its own, which takes the place of the subshell
+# that it runs in: what is killed later is the program, not who started it.
+become() { ns=$1; shift; exec ip netns exec "$net-$ns" "$@"; }
 on lan ip link add bridge type bridge
 on lan ip link set bridge up
 
@@ -62,7 +65,7 @@ tracker() { # name number flags...
 	local name=$1 number=$2
 	shift 2
 	mkfifo "$dir/$name.in"
-	on "$name" "$bin" tracker --data "$dir/$name" "$@" "$info" "$number" <"$dir/$name.in" >"$dir/$name.out" 2>"$dir/$name.err" &
+	become "$name" "$bin" tracker --data "$dir/$name" "$@" "$info" "$number" <"$dir/$name.in" >"$dir/$name.out" 2>"$dir/$name.err" &
 	pid[$name]=$!
 	exec {in[$name]}>"$dir/$name.in"
 }
@@ -85,7 +88,7 @@ client() { # name [list]: without a list it looks for the trackers
 	[ $# = 2 ] || flags=(--discover --accept-new-trackers)
 	mkfifo "$dir/$1.in" "$dir/$1.out"
 	mkdir "$dir/$1-files"
-	on "$1" "$bin" client --json --data "$dir/$1" --downloads "$dir/$1-files" "${flags[@]}" "${addr[$1]}:6000" ${2:+"$2"} \
+	become "$1" "$bin" client --json --data "$dir/$1" --downloads "$dir/$1-files" "${flags[@]}" "${addr[$1]}:6000" ${2:+"$2"} \
 		<"$dir/$1.in" >"$dir/$1.out" 2>"$dir/$1.err" &
 	pid[$1]=$!
 	exec {in[$1]}>"$dir/$1.in" {out[$1]}<"$dir/$1.out"
@@ -133,6 +136,7 @@ done
 kill -9 "${pid[alpha]}"
 wait "${pid[alpha]}" 2>/dev/null || true
 unset 'pid[alpha]'
+[ -z "$(ip netns pids "$net-alpha")" ] || { say "tracker 1 is still there"; exit 1; }
 say "tracker 1 on alpha is killed"
 on lan ip link set to-dave up
 say "dave is joined again"
