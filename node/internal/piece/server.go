@@ -244,9 +244,9 @@ func (s *Server) turnAway(st stream) {
 	}
 }
 
-// hangUp closes the connections of a peer whose first message no client of ours
-// sends: what it has in its other streams is not waited for. Connections are
-// counted by address and let in slowly; streams alone would cost it nothing.
+// hangUp closes the connections of a peer, with all its streams. Somebody whose
+// first message no client of ours sends loses them: connections are counted by
+// address and let in slowly, while streams alone would cost nothing.
 func (s *Server) hangUp(remote peer.ID) {
 	if s.cfg.Host != nil {
 		_ = s.cfg.Host.Network().ClosePeer(remote)
