@@ -36,7 +36,8 @@ func BenchmarkCatchUp(b *testing.B) {
 				b.ReportMetric(c.ready.Seconds(), "s-to-ready")
 				b.ReportMetric(c.manifests.Seconds(), "s-to-manifests")
 				b.ReportMetric(float64(c.disk)/1e6, "MB-disk")
-				b.ReportMetric(float64(c.memory)/(1<<20), "MiB-both")
+				b.ReportMetric(float64(c.young)/(1<<20), "MiB-new")
+				b.ReportMetric(float64(c.old)/(1<<20), "MiB-old")
 			}
 			b.ReportMetric(0, "ns/op")
 		})

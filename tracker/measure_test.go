@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/internal/reexec"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/tracker"
 	tt "github.com/p2pshare/p2pshare/tracker/internal/trackertest"
@@ -26,10 +25,7 @@ func unlimited(t testing.TB, n int) *network {
 	w := newNetwork(t, n)
 	for i := range w.cfg {
 		w.cfg[i].Log = nil
-		w.cfg[i].Limits = map[string]string{}
-		for _, l := range tracker.Limits() {
-			w.cfg[i].Limits[l.Name] = "off"
-		}
+		w.cfg[i].Limits = noLimits()
 	}
 	return w
 }
@@ -175,74 +171,60 @@ func percentile(sorted []time.Duration, p int) time.Duration { return sorted[(le
 
 // caughtUp is what it takes a new tracker to hold what another one has.
 type caughtUp struct {
-	ready, manifests time.Duration // since the start, until it serves and until it has all manifests
-	disk             int64
-	memory           uint64 // at most, of both trackers and the test together
+	ready, manifests time.Duration // since the start of its process, until it serves and until it has all manifests
+	disk             int64         // its own, in bytes
+	young, old       int64         // memory of the new and of the other tracker's process at most, in bytes; 0: not known on this system
 }
 
-// measureCatchUp has a new tracker catch up with one that holds so many facts.
+// measureCatchUp has a new tracker catch up with one that holds so many facts,
+// each a process of its own.
 func measureCatchUp(t testing.TB, facts int) (c caughtUp) {
 	t.Helper()
 	w := unlimited(t, 2)
-	w.cfg[1].NewNetwork = protocol.NetworkID{}
 	w.start(1)
 	if err := tracker.Fill(t.Context(), w.run[0], facts); err != nil {
 		t.Fatal(err)
 	}
-	runtime.GC()
-	stop := watchMemory(&c.memory)
+	w.stop(1)
+	var ready string
+	old := w.process(1)
+	old.Answer(&ready)
 	begun := time.Now()
-	tr, err := tracker.New(w.cfg[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.run[1] = tr
-	select {
-	case <-tr.Ready():
-	case <-t.Context().Done():
-		t.Fatal("the new tracker does not get ready")
-	}
+	young := w.process(2)
+	defer watchMemory(old, &c.old)()
+	defer watchMemory(young, &c.young)()
+	young.Answer(&ready)
 	c.ready = time.Since(begun)
-	if got, want := tracker.Facts(w.run[1]), tracker.Facts(w.run[0]); got != want {
-		t.Errorf("the new tracker serves with %d facts of %d", got, want)
-	}
-	want, err := tracker.Manifests(w.run[0])
-	if err != nil {
-		t.Fatal(err)
+	var want, got holding
+	old.Ask("what do you hold", &want)
+	young.Ask("what do you hold", &got)
+	if got.Facts != want.Facts || got.Facts < facts {
+		t.Errorf("the new tracker serves with %d facts of %d", got.Facts, want.Facts)
 	}
 	tick := time.NewTicker(200 * time.Millisecond) // each look reads the whole list
 	defer tick.Stop()
-	for {
-		n, err := tracker.Manifests(w.run[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n == want {
-			break
-		}
+	for got.Manifests < want.Manifests {
 		select {
 		case <-tick.C:
 		case <-t.Context().Done():
-			t.Fatalf("%d manifests of %d", n, want)
+			t.Fatalf("%d manifests of %d", got.Manifests, want.Manifests)
 		}
+		young.Ask("what do you hold", &got)
 	}
 	c.manifests = time.Since(begun)
-	stop()
 	c.disk = diskSize(t, w, 2)
 	return c
 }
 
-// watchMemory notes the most memory that the Go runtime held until stop is called.
-func watchMemory(most *uint64) (stop func()) {
+// watchMemory notes the most memory that a process takes until stop is called.
+func watchMemory(p *reexec.Process, most *int64) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			*most = max(*most, m.Sys-m.HeapReleased)
+			*most = max(*most, p.Memory())
 			select {
 			case <-tick.C:
 			case <-done:

@@ -1,12 +1,9 @@
 package crowd_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +12,7 @@ import (
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/p2pshare/p2pshare/internal/reexec"
 	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
@@ -284,28 +282,21 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(float64(len(sorted))*q), len(sorted)-1)]
 }
 
-// beCrowd runs a crowd until its input ends, and answers "status" with its state.
-func beCrowd(in io.Reader, out io.Writer) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 16<<20)
-	lines.Scan()
+// beCrowd runs a crowd and answers every request with its state.
+func beCrowd(parent *reexec.Parent) error {
 	var job crowdJob
-	if err := json.Unmarshal(lines.Bytes(), &job); err != nil {
-		return fmt.Errorf("read the job: %w", err)
+	if err := parent.Job(&job); err != nil {
+		return err
 	}
 	c, err := gather(job)
 	if err != nil {
 		return err
 	}
-	answers := json.NewEncoder(out)
-	if err := answers.Encode("ready"); err != nil {
-		return err
-	}
-	for lines.Scan() {
-		if err := answers.Encode(c.state()); err != nil {
-			return err
+	defer c.close()
+	for err = parent.Answer("ready"); err == nil; err = parent.Answer(c.state()) {
+		if _, ok := parent.Next(); !ok {
+			break
 		}
 	}
-	c.close()
-	return nil
+	return err
 }

@@ -5,26 +5,12 @@
 package crowd_test
 
 import (
-	"fmt"
 	"os"
 	"testing"
+
+	"github.com/p2pshare/p2pshare/internal/reexec"
 )
 
-// role says what a process of this binary is.
-const role = "P2PSHARE_CROWD_ROLE"
-
 func TestMain(m *testing.M) {
-	var err error
-	switch os.Getenv(role) {
-	case "tracker":
-		err = beTracker(os.Stdin, os.Stdout)
-	case "crowd":
-		err = beCrowd(os.Stdin, os.Stdout)
-	default:
-		os.Exit(m.Run())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(reexec.Main(m, map[string]func(*reexec.Parent) error{"tracker": beTracker, "crowd": beCrowd}))
 }

@@ -63,10 +63,10 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 		s := p.state()
 		logins += s.Logins
 		cpu -= s.CPU
-		t.Logf("%s: %+v, %d MiB, %d files", p.name, s, p.memory()>>20, p.files())
+		t.Logf("%s: %+v, %d MiB, %d files", p.Name, s, p.Memory()>>20, p.Files())
 	}
 	if os.Getenv("P2PSHARE_CROWD_PROFILE") != "" {
-		w.trackers[1].write("profile")
+		w.trackers[1].Tell("profile")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	lists := make(chan []call, 1)
@@ -77,7 +77,7 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 		t.Fatal("nobody uses tracker 1")
 	}
 	began = time.Now()
-	w.trackers[0].kill()
+	w.trackers[0].Kill()
 	took := w.within(elsewhere, "all clients are attached elsewhere", func() bool {
 		at := c.state().At
 		return at[""]+at[dead] == 0
@@ -108,9 +108,9 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 		s := p.state()
 		logins -= s.Logins
 		cpu += s.CPU
-		t.Logf("%s: %+v, %d MiB, %d files", p.name, s, p.memory()>>20, p.files())
-		if m := p.memory(); m > maxMemory {
-			t.Errorf("%s takes %d MiB, at most %d are allowed", p.name, m>>20, maxMemory>>20)
+		t.Logf("%s: %+v, %d MiB, %d files", p.Name, s, p.Memory()>>20, p.Files())
+		if m := p.Memory(); m > maxMemory {
+			t.Errorf("%s takes %d MiB, at most %d are allowed", p.Name, m>>20, maxMemory>>20)
 		}
 	}
 	t.Logf("clients and trackers used %v of CPU for the move and %d calls", (cpu + cpuTime()).Round(time.Millisecond), len(all))
@@ -121,6 +121,6 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 		t.Errorf("sessions ended and offers refused: %+v", s)
 	}
 	if os.Getenv("P2PSHARE_CROWD_PROFILE") != "" {
-		w.trackers[1].end()
+		w.trackers[1].End()
 	}
 }

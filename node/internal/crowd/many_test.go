@@ -30,33 +30,24 @@ func TestLongTenThousandClients(t *testing.T) {
 	w := newTown(t, 1, clients, unlimited()).open()
 	accounts := w.settle(users)
 	w.within(patience, "the users are gone", func() bool { return w.trackers[0].state().Online == 0 })
-	empty, cpu := w.trackers[0].memory(), w.trackers[0].state().CPU
+	empty, cpu := w.trackers[0].Memory(), w.trackers[0].state().CPU
 	began := time.Now()
-	var crowds []*process
+	var crowds []process
 	for first := 0; first < clients; first += perProcess {
 		p := start(t, fmt.Sprint("crowd ", first/perProcess), "crowd", crowdJob{
 			Info: w.info, KeyDir: w.trackerDir(1), Users: accounts,
 			First: first, Clients: min(perProcess, clients-first), AtOnce: 8,
 		})
 		crowds = append(crowds, p)
-		for ready := false; !ready; {
-			select {
-			case line, open := <-p.answers:
-				if !open {
-					t.Fatalf("%s ended with %d clients online", p.name, w.trackers[0].state().Online)
-				}
-				ready = string(line) == `"ready"`
-			case <-time.After(10 * time.Minute):
-				t.Fatalf("%s is not attached: %+v", p.name, w.trackers[0].state())
-			}
-		}
+		var ready string
+		p.AnswerWithin(10*time.Minute, &ready)
 		t.Logf("%d clients after %v", w.trackers[0].state().Online, time.Since(began).Round(time.Second))
 	}
 	s := w.trackers[0].state()
 	if s.Online != clients {
 		t.Errorf("%d clients are online, want %d", s.Online, clients)
 	}
-	t.Logf("attaching took %v of the tracker's CPU; %d files", (s.CPU - cpu).Round(time.Millisecond), w.trackers[0].files())
+	t.Logf("attaching took %v of the tracker's CPU; %d files", (s.CPU - cpu).Round(time.Millisecond), w.trackers[0].Files())
 
 	// All are served, and the tracker keeps everybody's stream alive meanwhile.
 	one, err := newClient(w.entries)
@@ -77,14 +68,14 @@ func TestLongTenThousandClients(t *testing.T) {
 	s1 := w.trackers[0].state()
 	t.Logf("calls among them: p50 %v, p99 %v; the idle crowd takes %.0f %% of a core, %d MiB (%d KiB a client)",
 		quantile(all, 0.5), quantile(all, 0.99), 100*float64(s1.CPU-s0.CPU)/float64(time.Since(at)),
-		w.trackers[0].memory()>>20, (w.trackers[0].memory()-empty)>>10/int64(clients))
+		w.trackers[0].Memory()>>20, (w.trackers[0].Memory()-empty)>>10/int64(clients))
 	lost := 0
 	for _, p := range crowds {
 		var state crowdState
-		p.ask("status", &state)
+		p.Ask("status", &state)
 		lost += state.At[""] + state.Ended
 		if state.Attached > perProcess {
-			t.Errorf("%s attached %d times", p.name, state.Attached)
+			t.Errorf("%s attached %d times", p.Name, state.Attached)
 		}
 	}
 	if lost > 0 {

@@ -97,8 +97,8 @@ func (w *town) readings() []reading {
 		<-pause.C
 		for i, p := range w.trackers {
 			var s trackerState
-			p.ask("collect", &s)
-			goroutines[i], files[i], heap[i] = append(goroutines[i], s.Goroutines), append(files[i], p.files()), append(heap[i], int(s.Heap))
+			p.Ask("collect", &s)
+			goroutines[i], files[i], heap[i] = append(goroutines[i], s.Goroutines), append(files[i], p.Files()), append(heap[i], int(s.Heap))
 		}
 	}
 	median := func(all []int) int {

@@ -40,7 +40,7 @@ type town struct {
 	clients  int // max-clients
 	limits   map[string]string
 	entries  []roster.Entry
-	trackers []*process
+	trackers []process
 }
 
 // newTown starts trackers and waits until they serve and know each other.
@@ -65,7 +65,7 @@ func newTown(t testing.TB, n, maxClients int, limits map[string]string) *town {
 	var err error
 	w.entries, err = roster.Read(w.info)
 	w.ok(err)
-	w.trackers = make([]*process, n)
+	w.trackers = make([]process, n)
 	return w
 }
 
@@ -82,7 +82,7 @@ func (w *town) open() *town {
 	}
 	for _, p := range w.trackers {
 		var ready string
-		p.answer(&ready)
+		p.Answer(&ready)
 	}
 	w.within(patience, "all trackers are connected", func() bool {
 		for _, p := range w.trackers {

@@ -1,15 +1,12 @@
 package crowd_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"runtime/pprof"
 	"time"
 
+	"github.com/p2pshare/p2pshare/internal/reexec"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
 	"github.com/p2pshare/p2pshare/tracker"
@@ -36,13 +33,11 @@ type trackerState struct {
 	CPU        time.Duration
 }
 
-// beTracker runs a tracker until its input ends.
-func beTracker(in io.Reader, out io.Writer) error {
-	lines := bufio.NewScanner(in)
-	lines.Scan()
+// beTracker runs a tracker until there are no more requests.
+func beTracker(parent *reexec.Parent) error {
 	var job trackerJob
-	if err := json.Unmarshal(lines.Bytes(), &job); err != nil {
-		return fmt.Errorf("read the job: %w", err)
+	if err := parent.Job(&job); err != nil {
+		return err
 	}
 	entries, err := roster.Read(job.Info)
 	if err != nil {
@@ -67,20 +62,19 @@ func beTracker(in io.Reader, out io.Writer) error {
 		return err
 	}
 	<-t.Ready()
-	answers := json.NewEncoder(out)
-	if err := answers.Encode("ready"); err != nil {
+	if err := parent.Answer("ready"); err != nil {
 		return err
 	}
-	for lines.Scan() {
-		switch lines.Text() {
+	for request, ok := parent.Next(); ok; request, ok = parent.Next() {
+		switch request {
 		case "status", "collect":
 			var mem runtime.MemStats
-			if lines.Text() == "collect" {
+			if request == "collect" {
 				runtime.GC()
 				runtime.ReadMemStats(&mem)
 			}
 			s := t.Status()
-			err = answers.Encode(trackerState{
+			err = parent.Answer(trackerState{
 				Serving: s.Serving, Connected: s.Connected, Online: s.Online,
 				Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc), Logins: logins.get(), CPU: cpuTime(),
 			})
