@@ -28,6 +28,19 @@ func (r *Replica) IsLevel() bool {
 // Queued returns how many changes wait for the writer.
 func (r *Replica) Queued() int { return len(r.writer.jobs) }
 
+// RefusedOf returns how much of what a tracker sent was refused, by reason.
+func (r *Replica) RefusedOf(from string) map[string]uint64 {
+	r.refused.mu.Lock()
+	defer r.refused.mu.Unlock()
+	out := map[string]uint64{}
+	for k, seen := range r.refused.seen {
+		if k.from == from {
+			out[string(k.why)] = seen.count
+		}
+	}
+	return out
+}
+
 // StoreTogether has another tracker store changes that share one call, and
 // returns what came of each.
 func (r *Replica) StoreTogether(ctx context.Context, at peer.ID, changes ...[]catalog.Fact) (errs []error) {

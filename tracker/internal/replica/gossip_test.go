@@ -279,7 +279,22 @@ func TestStrangerOnSync(t *testing.T) {
 	if err := h.Connect(t.Context(), nd.info()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := rawCall(t, h, nd, &pb.SyncRequest{Body: &pb.SyncRequest_GetDigests{GetDigests: &pb.GetDigests{}}}); err == nil {
-		t.Errorf("a stranger is answered: %v", got)
+	name, token := "name/user/eve/"+userID("eve").String(), make([]byte, 16)
+	for _, req := range []*pb.SyncRequest{
+		{Body: &pb.SyncRequest_GetDigests{GetDigests: &pb.GetDigests{}}},
+		{Body: &pb.SyncRequest_GetFactIds{GetFactIds: &pb.GetFactIDs{Prefixes: [][]byte{{}}}}},
+		{Body: &pb.SyncRequest_GetFacts{GetFacts: &pb.GetFacts{Keys: []string{string(catalog.VerifierKey(userID("ada")))}}}},
+		{Body: &pb.SyncRequest_StoreFacts{StoreFacts: &pb.StoreFacts{Facts: []*pb.Fact{evil(nd, 0, 0)}}}},
+		{Body: &pb.SyncRequest_ReserveNames{ReserveNames: &pb.ReserveNames{Keys: []string{name}, Token: token}}},
+		{Body: &pb.SyncRequest_ReleaseNames{ReleaseNames: &pb.ReleaseNames{Token: token}}},
+		{Body: &pb.SyncRequest_GetPresence{GetPresence: &pb.GetPresence{}}},
+	} {
+		if got, err := rawCall(t, h, nd, req); err == nil {
+			t.Errorf("a stranger is answered on %T: %v", req.GetBody(), got)
+		}
 	}
+	if n := nd.facts(); n != 3 {
+		t.Errorf("%d facts, want the 3 of ada: a stranger has written", n)
+	}
+	nd.mustRegister("eve")
 }

@@ -2,11 +2,13 @@ package replica_test
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
@@ -87,5 +89,71 @@ func TestRoomForManifestsComes(t *testing.T) {
 	disk.free.Store(true)
 	for id, want := range blobs {
 		await(t, "all manifests are there", func() bool { return hasBlob(t, nd, id, want) })
+	}
+}
+
+// keys is a store that knows under how many names something is kept.
+type keys struct {
+	store.Store
+	mu   sync.Mutex
+	held map[string]bool
+}
+
+func (s *keys) Commit(b store.Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range b.Put {
+		s.held[r.Key] = true
+	}
+	for _, k := range b.Delete {
+		delete(s.held, k)
+	}
+	for name, v := range b.Meta {
+		s.held["meta "+name] = v != nil
+	}
+	for id := range b.Blobs {
+		s.held["blob "+id.String()] = true
+	}
+	for _, id := range b.DeleteBlobs {
+		delete(s.held, "blob "+id.String())
+	}
+	return s.Store.Commit(b)
+}
+
+func (s *keys) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+// What is changed again and again takes the room of one change, here and at the
+// tracker that confirms: nothing is kept of what was before, under any name.
+func TestChangesTakeNoRoom(t *testing.T) {
+	nodes := cluster(t, 2)
+	var disks []*keys
+	for _, nd := range nodes {
+		disks = append(disks, &keys{Store: nd.store, held: map[string]bool{}})
+		nd.store = disks[len(disks)-1]
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	var before []int
+	for round := range 50 {
+		for i := range 10 {
+			nodes[i%2].must(func(*catalog.Catalog) []catalog.Draft {
+				return catalog.SetDisabled(protocol.UserID{byte(i)}, round%2 == 0)
+			})
+		}
+		if awaitEqual(t, nodes...); round > 0 {
+			continue
+		}
+		for _, d := range disks {
+			before = append(before, d.count())
+		}
+	}
+	for i, d := range disks {
+		if n := d.count(); n != before[i] || countRecords(t, nodes[i].store) != 10 || nodes[i].facts() != 10 {
+			t.Errorf("tracker %d keeps %d things after 500 changes of 10 facts, %d after 10", i+1, n, before[i])
+		}
 	}
 }
