@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,6 +55,23 @@ func (n *network) holder(c *world.Client) int {
 	return 0
 }
 
+// status returns one line of what a tracker tells of itself at its console.
+func (n *network) status(p *world.Proc, what string) string {
+	n.t.Helper()
+	if err := p.Write("status"); err != nil {
+		n.t.Fatal(err)
+	}
+	for {
+		line, err := p.Line(n.ctx)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if text, ok := strings.CutPrefix(line, what+"\t"); ok {
+			return text
+		}
+	}
+}
+
 // online returns how many members have the whole of the one file in a group.
 func (n *network) online(c *world.Client, group string) int {
 	var r struct {
@@ -65,8 +83,9 @@ func (n *network) online(c *world.Client, group string) int {
 	return r.Files[0].Seeders
 }
 
-// noTracker runs a command that must fail in time, naming all trackers.
-func (n *network) noTracker(c *world.Client, command string) {
+// noTracker runs a command that must fail in time, naming all trackers, each with
+// a reason that begins as given; "" is any.
+func (n *network) noTracker(c *world.Client, command, reason string) {
 	n.t.Helper()
 	began := time.Now()
 	err := c.Do(n.ctx, command, nil)
@@ -79,8 +98,9 @@ func (n *network) noTracker(c *world.Client, command string) {
 		n.t.Errorf("%s: giving up took %v", command, took)
 	}
 	for _, p := range n.addresses() {
-		if !strings.Contains(e.Reply.Error.Message, p) {
-			n.t.Errorf("%s: %q does not name %s", command, e.Reply.Error.Message, p)
+		_, why, named := strings.Cut(e.Reply.Error.Message, p+": ")
+		if !named || !strings.HasPrefix(why, reason) || strings.IndexAny(why, ";)") < 1 {
+			n.t.Errorf("%s: %q does not say of %s why: %s", command, e.Reply.Error.Message, p, reason)
 		}
 	}
 	n.t.Logf("%s after %v: %s", command, took.Round(time.Millisecond), e.Reply.Error.Message)
@@ -136,13 +156,16 @@ func TestSilentTracker(t *testing.T) {
 // while a download runs, and brings them back.
 func TestNoTrackerLeft(t *testing.T) {
 	apart(t)
-	for name, take := range map[string]func(n *network){
-		"killed": func(n *network) {
+	for name, tt := range map[string]struct {
+		take   func(n *network)
+		reason string
+	}{
+		"killed": {func(n *network) {
 			for _, p := range n.trackers {
 				p.Kill()
 			}
-		},
-		"silent": func(n *network) { n.freeze(n.trackers...) },
+		}, "connection refused"},
+		"silent": {func(n *network) { n.freeze(n.trackers...) }, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -153,13 +176,13 @@ func TestNoTrackerLeft(t *testing.T) {
 			n.do(c[0], "upload_file lab "+path)
 			n.do(c[1], "download_file lab data.bin &")
 			n.within(time.Minute, "the download runs", func() bool { return n.progress(c[1]).Done > 0 })
-			take(n)
-			n.noTracker(c[0], "list_groups") // heard a moment ago
+			tt.take(n)
+			n.noTracker(c[0], "list_groups", "") // heard a moment ago
 			n.within(time.Minute, "the download goes on to the end", func() bool {
 				return n.progress(c[1]).State == "complete"
 			})
 			n.wantSHA1(filepath.Join(c[1].Downloads, "data.bin"), sum)
-			n.noTracker(carol, "login carol 'some password'")
+			n.noTracker(carol, "login carol 'some password'", tt.reason)
 
 			for i, p := range n.trackers {
 				if p.Thaw() != nil {
@@ -167,10 +190,16 @@ func TestNoTrackerLeft(t *testing.T) {
 				}
 			}
 			began := time.Now()
+			// Asked are the trackers: a command would have its client look for one.
+			for i, p := range n.trackers {
+				n.within(promise.Within(back)-time.Since(began), fmt.Sprintf("tracker %d knows both clients", i+1), func() bool {
+					return n.status(p, "serving") == "yes" && n.status(p, "online") == "2"
+				})
+			}
+			t.Logf("both clients were back after %v, without a command", time.Since(began).Round(time.Millisecond))
 			for _, c := range c {
 				n.within(promise.Within(back)-time.Since(began), "a tracker holds the lease", func() bool { return n.holder(c) != 0 })
 			}
-			t.Logf("both clients were back after %v, without a command", time.Since(began).Round(time.Millisecond))
 			n.within(promise.Within(back)-time.Since(began), "both are known to have the file", func() bool { return n.online(c[0], "lab") == 2 })
 			t.Logf("and the file known to be at both after %v", time.Since(began).Round(time.Millisecond))
 		})

@@ -20,20 +20,7 @@ func TestHangupReadsTheListAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := slices.DeleteFunc(strings.SplitAfter(strings.TrimSpace(string(whole)), "\n"), func(l string) bool { return l[0] == '#' })
-	status := func() string {
-		if err := first.Write("status"); err != nil {
-			t.Fatal(err)
-		}
-		for {
-			line, err := first.Line(n.ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if text, ok := strings.CutPrefix(line, "trackers\t"); ok {
-				return text
-			}
-		}
-	}
+	status := func() string { return n.status(first, "trackers") }
 	hangup := func(content string) {
 		t.Helper()
 		if err := os.WriteFile(n.Info, []byte(content), 0o600); err != nil {
