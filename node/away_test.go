@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,9 +21,8 @@ func TestTrackersAwayForMinutes(t *testing.T) {
 	bob := w.user("bob", clock)
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 16<<20)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
-	d := w.begin(bob, "g", "f.bin")
+	ada.share("g", path)
+	d := bob.begin("g", "f.bin")
 	grows := func(what string) {
 		t.Helper()
 		before := d.Progress().Done
@@ -56,5 +54,5 @@ func TestTrackersAwayForMinutes(t *testing.T) {
 	if p := d.Progress(); p.Done == p.Total {
 		t.Fatal("the download was complete before the time was over")
 	}
-	w.same(bob.finish(d), filepath.Join(w.folder("files"), "f.bin"))
+	w.same(bob.finish(d), path)
 }

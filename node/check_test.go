@@ -23,9 +23,8 @@ func TestRepairsWhatTheDiskLost(t *testing.T) {
 	ada, bob := w.user("ada", node.WithUploadLimit(4<<20)), w.user("bob")
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 8*protocol.PieceLength)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
-	first := w.begin(bob, "g", "f.bin")
+	ada.share("g", path)
+	first := bob.begin("g", "f.bin")
 	spoilPiece(w, first, path)
 	bob.finish(first)
 	repaired := func() *node.Download {
@@ -54,15 +53,14 @@ func TestClosedClientChecksLater(t *testing.T) {
 	ada, bob := w.user("ada", node.WithUploadLimit(4<<20)), w.user("bob")
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 8*protocol.PieceLength)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
-	d := w.begin(bob, "g", "f.bin")
+	ada.share("g", path)
+	d := bob.begin("g", "f.bin")
 	spoilPiece(w, d, path)
 	res := bob.finish(d)
 	w.ok(bob.Close())
 	bob = w.node("bob")
 	w.eventually("the file is as it was sent", func() bool { return sameBytes(w, res.Path, path) })
-	w.same(bob.finish(bob.only()), path)
+	w.same(bob.finish(bob.onlyDownload()), path)
 }
 
 func sameBytes(w *world, a, b string) bool {
@@ -80,8 +78,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 	ada := w.user("ada")
 	path := w.file("f.bin", 8*protocol.MinPieceLength)
 	w.group("g", ada)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	ada.share("g", path)
 	for i, tt := range []struct {
 		name   string
 		killed func(w *world, d *records.Download, j filestore.Journal)
@@ -122,7 +119,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 
 			bob = w.node(name)
 			w.eventually("the file is as it was sent", func() bool { return sameBytes(w, res.Path, path) })
-			w.same(bob.finish(bob.only()), path)
+			w.same(bob.finish(bob.onlyDownload()), path)
 			if left := bob.partials(); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
@@ -133,11 +130,8 @@ func TestKilledWhileRepairing(t *testing.T) {
 // change alters the record of the only download of a client that does not run.
 func (w *world) change(name string, f func(r *records.Records, d *records.Download)) {
 	w.Helper()
-	r, err := records.Open(filepath.Join(w.dir, "data-"+name))
-	w.ok(err)
-	s, err := r.Session()
-	w.ok(err)
-	all, err := r.Downloads(s.User)
+	r, user := w.records(name)
+	all, err := r.Downloads(user)
 	w.ok(err)
 	if len(all) != 1 {
 		w.Fatalf("%d downloads, want 1", len(all))
@@ -145,16 +139,6 @@ func (w *world) change(name string, f func(r *records.Records, d *records.Downlo
 	f(r, &all[0])
 	w.ok(r.PutDownload(all[0]))
 	w.ok(r.Close())
-}
-
-// begin starts a download as soon as the group's news have come.
-func (w *world) begin(c *client, group, name string) (d *node.Download) {
-	w.Helper()
-	w.retry("the file is known", func() (err error) {
-		d, err = c.Download(w.Context(), group, name, "")
-		return err
-	})
-	return d
 }
 
 // spoilPiece changes a piece that d has written already.

@@ -14,10 +14,7 @@ import (
 // Whoever asked for a download while it was being recorded hears that it could
 // not be, and waits no longer.
 func TestDownloadThatCannotBeRecorded(t *testing.T) {
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := testRecords(t)
 	if err := r.Close(); err != nil { // every change fails from now on
 		t.Fatal(err)
 	}
@@ -80,11 +77,7 @@ func TestClash(t *testing.T) {
 
 // A group that is lost ends all its shares, with one notice, and no other.
 func TestManySharesEndAtOnce(t *testing.T) {
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := testRecords(t)
 	var recs []records.Share
 	for i := range 1000 {
 		s := records.Share{GroupNm: "g", File: protocol.FileID{byte(i), byte(i >> 8)}, Name: fmt.Sprint(i), Withdrawn: "gone"}

@@ -27,16 +27,13 @@ type damage struct {
 func damagedRecords(t *testing.T, random int, buckets ...string) {
 	t.Helper()
 	w := newWorld(t, 1)
-	ada, seeding := w.stalling("ada")
-	bob := w.user("bob")
-	w.group("g", ada, bob)
-	d := w.running(ada, bob)
+	_, bob, d, release := w.midTransfer()
 	w.ok(d.Pause(t.Context())) // which journals what is there
 	missing := int(d.Progress().Total-d.Progress().Done) / protocol.MinPieceLength
 	w.ok(d.Resume())
 	w.ok(bob.Close())
-	close(seeding.release)
-	source := filepath.Join(w.folder("files"), "big.bin")
+	release()
+	source := w.source("big.bin")
 	data, downloads := w.folder("data-bob"), w.folder("downloads-bob")
 	dirs := []string{data, downloads}
 	for _, dir := range dirs {
@@ -157,7 +154,7 @@ func (w *world) again(c *client, group, name string) *node.Download {
 			return d
 		}
 	}
-	return w.begin(c, group, name)
+	return c.begin(group, name)
 }
 
 // chmodKey makes the copy of a data folder as private as the folder was.

@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -18,11 +16,7 @@ import (
 
 func looker(t *testing.T, listen ...string) host.Host {
 	t.Helper()
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := p2phost.Options{Key: key}
+	o := p2phost.Options{Key: testKey(t)}
 	for _, text := range listen {
 		addr, err := ma.NewMultiaddr(text)
 		if err != nil {
@@ -112,11 +106,7 @@ func TestDiscoverIsBounded(t *testing.T) {
 	a := looker(t, "/ip4/127.0.0.1/tcp/0")
 	infos := make([]peer.AddrInfo, 0, maxDiscovered+1)
 	for range maxDiscovered {
-		_, public, err := crypto.GenerateEd25519Key(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := peer.IDFromPublicKey(public)
+		id, err := peer.IDFromPrivateKey(testKey(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,11 +19,7 @@ import (
 // with partial data.
 func recorded(t *testing.T) (*account, records.Download) {
 	t.Helper()
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
+	r := testRecords(t)
 	a := &account{
 		node: &Node{records: r}, ctx: t.Context(), ended: true, recording: make(chan struct{}, 1), remove: removeData,
 		downloads: map[fileKey]*Download{}, shares: map[fileKey]*share{},

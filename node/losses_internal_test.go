@@ -83,11 +83,7 @@ func TestFillEndsWhenTheDiskLosesAllTheTime(t *testing.T) {
 
 // A download that was complete before, and spoiled, is not repaired for ever.
 func TestRepairsAreBounded(t *testing.T) {
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := testRecords(t)
 	content := make([]byte, protocol.MinPieceLength)
 	m := &protocol.Manifest{Name: "a", Size: int64(len(content)), PieceLength: protocol.MinPieceLength, SHA1: sha1.Sum(content)}
 	m.Pieces = []protocol.PieceHash{{SHA1: sha1.Sum(content), BLAKE3: blake3.Sum256(content)}}

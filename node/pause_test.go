@@ -2,48 +2,19 @@ package node_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
-// partials lists what lies hidden in the client's download folder.
-func (c *client) partials() (names []string) {
-	c.w.Helper()
-	entries, err := os.ReadDir(filepath.Join(c.w.dir, "downloads-"+c.name))
-	c.w.ok(err)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".p2ps-") {
-			names = append(names, e.Name())
-		}
-	}
-	return names
-}
-
-func (c *client) only() *node.Download {
-	c.w.Helper()
-	all, err := c.Downloads()
-	c.w.ok(err)
-	if len(all) != 1 {
-		c.w.Fatalf("%d downloads, want 1", len(all))
-	}
-	return all[0]
-}
-
 func TestPauseSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, seeding := w.stalling("ada")
-	bob := w.user("bob")
-	w.group("g", ada, bob)
-	d := w.running(ada, bob)
+	_, bob, d, release := w.midTransfer()
 	w.ok(d.Pause(t.Context()))
 	w.ok(d.Pause(t.Context())) // harmless
-	close(seeding.release)
+	release()
 	p := d.Progress()
 	if p.State != node.Paused || p.Done == 0 || p.Done == p.Total || p.Rate != 0 || p.Peers != 0 || p.Reason != "" {
 		t.Errorf("got %+v", p)
@@ -56,7 +27,7 @@ func TestPauseSurvivesRestart(t *testing.T) {
 	w.ok(bob.Close())
 
 	bob = w.node("bob")
-	d = bob.only()
+	d = bob.onlyDownload()
 	w.eventually("what is on disk is counted", func() bool { return d.Progress().Done > 0 })
 	if again := d.Progress(); again.State != node.Paused || again.Done > p.Done {
 		t.Errorf("after the restart %+v, before %+v", again, p)
@@ -64,7 +35,7 @@ func TestPauseSurvivesRestart(t *testing.T) {
 	w.ok(d.Resume())
 	w.ok(d.Resume()) // harmless
 	res := bob.finish(d)
-	w.same(res, filepath.Join(w.folder("files"), "big.bin"))
+	w.same(res, w.source("big.bin"))
 	w.want(d.Pause(t.Context()), protocol.CodeNotFound)
 	w.want(d.Resume(), protocol.CodeNotFound)
 	w.want(d.Cancel(t.Context()), protocol.CodeNotFound)
@@ -76,18 +47,15 @@ func TestPauseSurvivesRestart(t *testing.T) {
 func TestDownloadAgainResumes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, seeding := w.stalling("ada")
-	bob := w.user("bob")
-	w.group("g", ada, bob)
-	d := w.running(ada, bob)
+	_, bob, d, release := w.midTransfer()
 	w.ok(d.Pause(t.Context()))
-	close(seeding.release)
+	release()
 	again, err := bob.Download(t.Context(), "g", "big.bin", "")
 	w.ok(err)
 	if again != d {
 		t.Error("a second download of the same file was begun")
 	}
-	w.same(bob.finish(d), filepath.Join(w.folder("files"), "big.bin"))
+	w.same(bob.finish(d), w.source("big.bin"))
 }
 
 func TestCancelRemovesPartialData(t *testing.T) {
@@ -103,10 +71,7 @@ func TestCancelRemovesPartialData(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 1)
-			ada, seeding := w.stalling("ada")
-			bob := w.user("bob")
-			w.group("g", ada, bob)
-			d := w.running(ada, bob)
+			_, bob, d, release := w.midTransfer()
 			if left := bob.partials(); len(left) != 1 {
 				t.Fatalf("partial files: %v, want one", left)
 			}
@@ -120,8 +85,8 @@ func TestCancelRemovesPartialData(t *testing.T) {
 			if all, err := bob.Downloads(); err != nil || len(all) > 0 {
 				t.Errorf("downloads %v, %v, want none", all, err)
 			}
-			close(seeding.release)
-			w.same(bob.download("g", "big.bin"), filepath.Join(w.folder("files"), "big.bin"))
+			release()
+			w.same(bob.download("g", "big.bin"), w.source("big.bin"))
 			if shares, err := bob.Shares(); err != nil || len(shares) != 1 {
 				t.Errorf("shares %v, %v", shares, err)
 			}

@@ -2,13 +2,9 @@ package node
 
 import (
 	"bytes"
-	"crypto/rand"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
-
-	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/node/internal/trackers"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
@@ -16,17 +12,10 @@ import (
 
 // A renewed session is kept, unless that of a new password has come first.
 func TestRenewalAfterANewPassword(t *testing.T) {
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
+	r := testRecords(t)
 	m := new(fakes)
 	c, h := m.client(t, r, m.serve(t, 1))
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testKey(t)
 	session := func(changes uint32) []byte {
 		t.Helper()
 		now := time.Now()

@@ -1,9 +1,11 @@
 package node_test
 
 import (
-	"context"
 	"testing"
+	"time"
 
+	"github.com/p2pshare/p2pshare/internal/promise"
+	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -12,10 +14,7 @@ import (
 func TestRevokedSessionLogsItsClientOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	ada, _ := w.stalling("ada")
-	bob := w.user("bob")
-	w.group("g", ada, bob)
-	d := w.running(ada, bob)
+	ada, bob, d, _ := w.midTransfer()
 	desk := w.node("desk")
 	desk.login("bob", "password of bob")
 
@@ -34,10 +33,7 @@ func TestRevokedSessionLogsItsClientOut(t *testing.T) {
 		t.Errorf("stored as %+v", st)
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	_, err = d.Wait(ctx)
-	w.want(err, protocol.CodeSession)
+	w.fails(d, protocol.CodeSession)
 	_, err = bob.User()
 	w.want(err, protocol.CodeSession)
 	w.ok(bob.Close())
@@ -56,4 +52,47 @@ func TestRevokedSessionLogsItsClientOut(t *testing.T) {
 	w.ok(err)
 	_, err = desk.Sessions(t.Context())
 	w.want(err, protocol.CodeSession)
+}
+
+func TestLogoutStopsServing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob, d, release := w.midTransfer()
+	began := time.Now()
+	st, err := ada.Logout(t.Context())
+	w.ok(err)
+	if st.On != 1 || st.Trackers != 1 {
+		t.Errorf("the logout is stored on %d of %d trackers, want the one", st.On, st.Trackers)
+	}
+	w.eventually("the download waits", func() bool {
+		p := d.Progress()
+		return p.State == node.Waiting && p.Peers == 0 && p.Done < p.Total
+	})
+	if took := time.Since(began); took > promise.Within(5*time.Second) {
+		t.Errorf("the transfer went on for %v", took)
+	}
+	_, err = ada.Shares()
+	w.want(err, protocol.CodeSession)
+
+	release()
+	ada.login("ada", "password of ada")
+	w.same(bob.finish(d), w.source("big.bin"))
+}
+
+func TestPasswordChangeEndsOtherSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	ada := w.user("ada")
+	other := w.node("ada2")
+	other.login("ada", "password of ada")
+	_, err := ada.ChangePassword(t.Context(), "password of ada", "another password")
+	w.ok(err)
+	w.eventually("the other session ends", func() bool {
+		_, err := other.User()
+		return protocol.CodeOf(err) == protocol.CodeSession
+	})
+	w.retry("this session goes on", func() error { _, err := ada.Groups(t.Context()); return err })
+	_, err = other.Login(t.Context(), "ada", "password of ada")
+	w.want(err, protocol.CodeAuth)
+	other.login("ada", "another password")
 }

@@ -3,8 +3,10 @@ package node_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -16,14 +18,11 @@ func TestPassingFaultKeepsTheShare(t *testing.T) {
 	ada, bob := w.user("ada"), w.user("bob")
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 100_000)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	ada.share("g", path)
 	w.ok(os.Rename(path, path+".away"))
 	w.ok(os.Symlink(path, path)) // a loop
-	shares, err := ada.Shares()
-	w.ok(err)
-	if len(shares) != 1 || shares[0].State != "sharing" {
-		t.Errorf("during the fault: %+v", shares)
+	if s := ada.onlyShare(); s.State != "sharing" {
+		t.Errorf("during the fault: %+v", s)
 	}
 	w.ok(os.Remove(path))
 	w.ok(os.Rename(path+".away", path))
@@ -35,20 +34,47 @@ func TestPassingFaultKeepsTheShare(t *testing.T) {
 func TestTakenNameCostsNoPieces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, seeding := w.stalling("ada")
-	bob := w.user("bob")
-	w.group("g", ada, bob)
-	d := w.running(ada, bob)
+	_, bob, d, release := w.midTransfer()
 	taken := filepath.Join(w.folder("downloads-bob"), "big.bin")
 	w.ok(os.WriteFile(taken, []byte("mine"), 0o644))
-	close(seeding.release)
-	_, err := d.Wait(t.Context())
-	w.want(err, protocol.CodeTargetExists)
-	d, err = bob.Download(t.Context(), "g", "big.bin", filepath.Join(filepath.Dir(taken), "other.bin"))
+	release()
+	w.fails(d, protocol.CodeTargetExists)
+	d, err := bob.Download(t.Context(), "g", "big.bin", filepath.Join(filepath.Dir(taken), "other.bin"))
 	w.ok(err)
 	res := bob.finish(d)
-	w.same(res, filepath.Join(w.folder("files"), "big.bin"))
+	w.same(res, w.source("big.bin"))
 	if len(res.Peers) != 0 {
 		t.Errorf("pieces came again: %+v", res.Peers)
 	}
+}
+
+func TestSharesFollowTheFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob := w.user("ada"), w.user("bob")
+	w.group("g", ada, bob)
+	path := w.file("f.bin", 100_000)
+	first, _, err := ada.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	w.ok(os.WriteFile(path, []byte("something new"), 0o644))
+	if s := ada.onlyShare(); s.State != "stopped" || s.Reason == "" {
+		t.Errorf("the changed file is listed as %+v", s)
+	}
+	second, _, err := ada.Share(t.Context(), "g", path, nil)
+	w.ok(err)
+	if second.ID == first.ID || second.Name != first.Name {
+		t.Errorf("got %+v after %+v", second, first)
+	}
+	w.same(bob.download("g", "f.bin"), path)
+	if s := ada.onlyShare(); s.State != "sharing" {
+		t.Errorf("the new content is listed as %+v", s)
+	}
+	_, err = bob.Unshare(t.Context(), "g", "f.bin")
+	w.ok(err)
+	_, err = ada.Unshare(t.Context(), "G", "F.bin")
+	w.ok(err)
+	w.eventually("nobody offers it", func() bool {
+		files, err := ada.Files(t.Context(), "g")
+		return err == nil && !slices.ContainsFunc(files, func(f node.File) bool { return f.Seeders > 0 })
+	})
 }

@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"math"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/time/rate"
 
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/host"
 )
 
 // stallHost is a host whose piece streams write so many bytes in all, and
@@ -80,14 +77,7 @@ func (s *stallStream) Close() error {
 // stalling is a user whose node stops to send after 2 MiB.
 func (w *world) stalling(name string, opts ...node.Option) (*client, *stallHost) {
 	w.Helper()
-	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
-	w.ok(err)
-	addr, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
-	w.ok(err)
-	inner, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{addr}})
-	w.ok(err)
-	w.Cleanup(func() { _ = inner.Close() })
-	h := &stallHost{Host: inner, release: make(chan struct{})}
+	h := &stallHost{Host: w.hostOf(name), release: make(chan struct{})}
 	h.left.Store(2 << 20)
 	return w.user(name, append(opts, node.WithHost(h))...), h
 }
@@ -104,18 +94,22 @@ func (w *world) paced(name string, bytes int) *client {
 // running starts a download of 8 MiB from a seeder that has come to a stop.
 func (w *world) running(seeder, leecher *client) *node.Download {
 	w.Helper()
-	path := w.file("big.bin", 8<<20)
-	_, _, err := seeder.Share(w.Context(), "g", path, nil)
-	w.ok(err)
-	var d *node.Download
-	w.retry("the file is known", func() (err error) {
-		d, err = leecher.Download(w.Context(), "g", "big.bin", "")
-		return err
-	})
+	seeder.share("g", w.file("big.bin", 8<<20))
+	d := leecher.begin("g", "big.bin")
 	for p := range d.Updates() {
 		if p.Done > 0 {
 			break
 		}
 	}
 	return d
+}
+
+// midTransfer is ada's group g, in which bob has a part of big.bin, and ada
+// sends him no more of it until she is released.
+func (w *world) midTransfer() (ada, bob *client, d *node.Download, release func()) {
+	w.Helper()
+	ada, seeding := w.stalling("ada")
+	bob = w.user("bob")
+	w.group("g", ada, bob)
+	return ada, bob, w.running(ada, bob), func() { close(seeding.release) }
 }

@@ -27,10 +27,8 @@ func TestEndedShareWithoutTrackersIsToldLater(t *testing.T) {
 		}},
 		{"withdrawn", func(w *world, c *client, path string) {
 			w.ok(os.Remove(path))
-			shares, err := c.Shares()
-			w.ok(err)
-			if len(shares) != 1 || shares[0].State != "stopped" {
-				w.Errorf("the missing file is listed as %+v", shares)
+			if s := c.onlyShare(); s.State != "stopped" {
+				w.Errorf("the missing file is listed as %+v", s)
 			}
 		}},
 	}
@@ -41,18 +39,16 @@ func TestEndedShareWithoutTrackersIsToldLater(t *testing.T) {
 			ada, bob := w.user("ada"), w.user("bob")
 			w.group("g", ada, bob)
 			path := w.file("f.bin", 100_000)
-			_, _, err := ada.Share(t.Context(), "g", path, nil)
-			w.ok(err)
+			ada.share("g", path)
 			other := w.folder("bobs") + "/f.bin"
 			w.ok(os.WriteFile(other, []byte("of bob"), 0o644))
-			_, _, err = bob.Share(t.Context(), "g", other, nil)
+			_, _, err := bob.Share(t.Context(), "g", other, nil)
 			w.want(err, protocol.CodeExists)
 
 			w.ok(w.trackers[0].Close())
 			test.end(w, ada, path)
 			w.ok(ada.Close())
-			w.startTracker(1)
-			w.awaitTracker(1)
+			w.restartTracker(1)
 			w.node("ada")
 			w.retry("the name is free", func() error {
 				_, _, err := bob.Share(t.Context(), "g", other, nil)
@@ -69,13 +65,11 @@ func TestSharedAgainBeforeTheEndIsTold(t *testing.T) {
 	ada, bob := w.user("ada"), w.user("bob")
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 100_000)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	ada.share("g", path)
 	w.ok(w.trackers[0].Close())
-	_, err = ada.Unshare(t.Context(), "g", "f.bin")
+	_, err := ada.Unshare(t.Context(), "g", "f.bin")
 	w.ok(err)
-	w.startTracker(1)
-	w.awaitTracker(1)
+	w.restartTracker(1)
 	w.retry("it is shared again", func() error {
 		_, _, err := ada.Share(t.Context(), "g", path, nil)
 		return err
@@ -83,15 +77,10 @@ func TestSharedAgainBeforeTheEndIsTold(t *testing.T) {
 	w.same(bob.download("g", "f.bin"), path)
 	w.ok(ada.Close())
 	ada = w.node("ada")
-	shares, err := ada.Shares()
-	w.ok(err)
-	if len(shares) != 1 || shares[0].State != "sharing" {
-		t.Errorf("after a restart: %+v", shares)
+	if s := ada.onlyShare(); s.State != "sharing" {
+		t.Errorf("after a restart: %+v", s)
 	}
-	w.eventually("both are seeders", func() bool {
-		files, err := bob.Files(t.Context(), "g")
-		return err == nil && len(files) == 1 && files[0].Seeders == 2
-	})
+	bob.awaitSeeders("g", 2)
 }
 
 // New content at the same path ends the share of the old one at the trackers.
@@ -101,11 +90,9 @@ func TestNewContentEndsTheOldShare(t *testing.T) {
 	ada, bob := w.user("ada"), w.user("bob")
 	w.group("g", ada, bob)
 	path := w.file("f.bin", 100_000)
-	_, _, err := ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	ada.share("g", path)
 	w.ok(os.WriteFile(path, []byte("something new"), 0o644))
-	_, _, err = ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	ada.share("g", path)
 	files, err := bob.Files(t.Context(), "g")
 	w.ok(err)
 	if len(files) != 1 || files[0].Size != 13 || files[0].Seeders != 1 {

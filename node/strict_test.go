@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,12 +42,11 @@ func TestTicketsWhileAllTrackersAreAway(t *testing.T) {
 				if p := d.Progress(); p.Peers != 0 || p.State != node.Waiting || done == p.Total {
 					t.Fatalf("the download goes on: %+v", p)
 				}
-				w.startTracker(1)
-				w.awaitTracker(1)
+				w.restartTracker(1)
 			} else {
 				close(seeding.release)
 			}
-			w.same(bob.finish(d), filepath.Join(w.folder("files"), "big.bin"))
+			w.same(bob.finish(d), w.source("big.bin"))
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,12 +12,10 @@ import (
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	p2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/node"
 	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/host"
 )
 
 // tamperHost is a host that flips a bit in the pieces that it sends, after so
@@ -57,14 +54,7 @@ func (s *tamperStream) Write(b []byte) (int, error) {
 // tampering is a user whose node sends bad pieces after so many good bytes.
 func (w *world) tampering(name string, honest int64) (*client, *tamperHost) {
 	w.Helper()
-	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
-	w.ok(err)
-	addr, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
-	w.ok(err)
-	inner, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{addr}})
-	w.ok(err)
-	w.Cleanup(func() { _ = inner.Close() })
-	h := &tamperHost{Host: inner}
+	h := &tamperHost{Host: w.hostOf(name)}
 	h.honest.Store(honest)
 	return w.user(name, node.WithHost(h)), h
 }
@@ -78,8 +68,7 @@ func TestCorruptSeeder(t *testing.T) {
 	w.group("g", ada, bob, mal)
 	path := w.file("f.bin", 24<<20)
 	for _, c := range []*client{mal, ada} {
-		_, _, err := c.Share(t.Context(), "g", path, nil)
-		w.ok(err)
+		c.share("g", path)
 	}
 	res := bob.download("g", "f.bin")
 	w.same(res, path)
@@ -96,24 +85,16 @@ func TestBadPeerIsRemembered(t *testing.T) {
 	mal, host := w.tampering("mal", 2<<20)
 	w.group("g", ada, bob, mal)
 	path := w.file("f.bin", 8<<20)
-	_, _, err := mal.Share(t.Context(), "g", path, nil)
-	w.ok(err)
-	var d *node.Download
-	w.retry("the file is known", func() (err error) {
-		d, err = bob.Download(t.Context(), "g", "f.bin", "")
-		return err
-	})
+	mal.share("g", path)
+	d := bob.begin("g", "f.bin")
 	w.eventually("the bad peer is dropped", func() bool {
 		p := d.Progress()
 		return host.streams.Load() == 1 && p.Done > 0 && p.Peers == 0 && p.Reason == protocol.CodeNoSeeders
 	})
 	w.ok(bob.Close())
 	bob = w.node("bob")
-	_, _, err = ada.Share(t.Context(), "g", path, nil)
-	w.ok(err)
-	all, err := bob.Downloads()
-	w.ok(err)
-	w.same(bob.finish(all[0]), path)
+	ada.share("g", path)
+	w.same(bob.finish(bob.onlyDownload()), path)
 	if n := host.streams.Load(); n != 1 {
 		t.Errorf("the bad peer was asked on %d streams", n)
 	}
@@ -127,8 +108,7 @@ func TestBadManifestNamesItsUploader(t *testing.T) {
 	mal, bob := w.user("mal"), w.user("bob")
 	w.group("g", mal, bob)
 	path := w.file("f.bin", 3*protocol.PieceLength)
-	_, _, err := mal.Share(t.Context(), "g", path, nil)
-	w.ok(err)
+	mal.share("g", path)
 	w.ok(mal.Close())
 	id := w.contradict("mal")
 	w.node("mal") // shares what its records say
@@ -137,12 +117,9 @@ func TestBadManifestNamesItsUploader(t *testing.T) {
 		files, err := bob.Files(t.Context(), "g")
 		return err == nil && len(files) == 1 && files[0].ID == id && files[0].Seeders == 1
 	})
-	d := w.begin(bob, "g", "f.bin")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	_, err = d.Wait(ctx)
-	w.want(err, protocol.CodeBadManifest)
-	for _, text := range []string{err.Error(), d.Progress().Message} {
+	d := bob.begin("g", "f.bin")
+	said := w.fails(d, protocol.CodeBadManifest)
+	for _, text := range []string{said, d.Progress().Message} {
 		if !strings.Contains(text, `uploader: "mal"`) {
 			t.Errorf("it does not name the uploader: %s", text)
 		}
@@ -154,11 +131,8 @@ func TestBadManifestNamesItsUploader(t *testing.T) {
 		t.Errorf("the file is there: %v", err)
 	}
 	w.ok(bob.Close())
-	r, err := records.Open(filepath.Join(w.dir, "data-bob"))
-	w.ok(err)
-	s, err := r.Session()
-	w.ok(err)
-	all, err := r.Downloads(s.User)
+	r, user := w.records("bob")
+	all, err := r.Downloads(user)
 	w.ok(err)
 	for _, d := range all {
 		if bans, err := r.Bans(d.File); err != nil || len(bans) > 0 {
@@ -172,11 +146,8 @@ func TestBadManifestNamesItsUploader(t *testing.T) {
 // that a client shares which does not run, and returns its new id.
 func (w *world) contradict(name string) protocol.FileID {
 	w.Helper()
-	r, err := records.Open(filepath.Join(w.dir, "data-"+name))
-	w.ok(err)
-	s, err := r.Session()
-	w.ok(err)
-	shares, err := r.Shares(s.User)
+	r, user := w.records(name)
+	shares, err := r.Shares(user)
 	w.ok(err)
 	share := shares[0]
 	encoded, err := r.Manifest(share.File)

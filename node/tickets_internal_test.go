@@ -2,14 +2,11 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/credential"
 )
@@ -17,15 +14,8 @@ import (
 // A ticket at hand is had at once, also while another is asked for in vain; the
 // other one comes when a tracker gives it.
 func TestTicketAtHandIsHadAtOnce(t *testing.T) {
-	r, err := records.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := testRecords(t)
+	key := testKey(t)
 	g, network := protocol.GroupID{1}, protocol.NetworkID{7}
 	m := &fakes{ticket: func(client peer.ID) ([]byte, error) {
 		now := time.Now()

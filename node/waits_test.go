@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/node"
@@ -31,10 +30,7 @@ func TestPassingFaultsAtTheStart(t *testing.T) {
 					w.ok(r.PutManifest(d.File, []byte("spoiled")))
 				})
 				w.ok(w.trackers[0].Close())
-			}, func(w *world, _ string) {
-				w.startTracker(1)
-				w.awaitTracker(1)
-			}, protocol.CodeNoTracker,
+			}, func(w *world, _ string) { w.restartTracker(1) }, protocol.CodeNoTracker,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,13 +45,13 @@ func TestPassingFaultsAtTheStart(t *testing.T) {
 			close(seeding.release)
 			tt.fail(w, folder)
 			bob = w.node("bob")
-			d = bob.only()
+			d = bob.onlyDownload()
 			w.eventually("it waits", func() bool {
 				p := d.Progress()
 				return p.State == node.Waiting && p.Reason == tt.want && p.Message != ""
 			})
 			tt.mend(w, folder)
-			w.same(bob.finish(d), filepath.Join(w.folder("files"), "big.bin"))
+			w.same(bob.finish(d), w.source("big.bin"))
 		})
 	}
 }

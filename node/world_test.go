@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"fmt"
 	"math/rand/v2"
@@ -12,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pshare/p2pshare/node"
+	"github.com/p2pshare/p2pshare/node/internal/records"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/roster"
@@ -83,6 +85,13 @@ func (w *world) startTracker(n int) {
 	w.Cleanup(func() { _ = tr.Close() })
 }
 
+// restartTracker starts a tracker that was closed, and waits until it serves.
+func (w *world) restartTracker(n int) {
+	w.Helper()
+	w.startTracker(n)
+	w.awaitTracker(n)
+}
+
 func (w *world) awaitTracker(n int) {
 	w.Helper()
 	select {
@@ -107,46 +116,6 @@ func (w *world) want(err error, code protocol.Code) {
 	}
 }
 
-// client is a node with its folders.
-type client struct {
-	*node.Node
-	w    *world
-	name string
-}
-
-func (w *world) node(name string, opts ...node.Option) *client {
-	w.Helper()
-	base := []node.Option{
-		node.WithDataDir(filepath.Join(w.dir, "data-"+name)),
-		node.WithDownloadDir(w.folder("downloads-" + name)),
-		node.WithListen("127.0.0.1:0"), node.WithTrackerEntries(w.entries...),
-	}
-	n, err := node.New(append(base, opts...)...)
-	w.ok(err)
-	w.Cleanup(func() { _ = n.Close() })
-	return &client{Node: n, w: w, name: name}
-}
-
-// user is a node whose user has an account and is logged in.
-func (w *world) user(name string, opts ...node.Option) *client {
-	w.Helper()
-	c := w.node(name, opts...)
-	_, err := c.CreateUser(w.Context(), name, "password of "+name)
-	w.ok(err)
-	c.login(name, "password of "+name)
-	return c
-}
-
-// login logs in and checks where the session is stored.
-func (c *client) login(name, password string) {
-	c.w.Helper()
-	st, err := c.Login(c.w.Context(), name, password)
-	c.w.ok(err)
-	if st.On < 1 || st.Trackers != len(c.w.trackers) {
-		c.w.Errorf("the login is stored on %d of %d trackers, there are %d", st.On, st.Trackers, len(c.w.trackers))
-	}
-}
-
 func (w *world) folder(name string) string {
 	w.Helper()
 	dir := filepath.Join(w.dir, name)
@@ -161,9 +130,15 @@ func (w *world) file(name string, size int) string {
 	var seed [32]byte
 	copy(seed[:], name)
 	_, _ = rand.NewChaCha8(seed).Read(b)
-	path := filepath.Join(w.folder("files"), name)
+	path := w.source(name)
 	w.ok(os.WriteFile(path, b, 0o644))
 	return path
+}
+
+// source is where file makes the file of that name.
+func (w *world) source(name string) string {
+	w.Helper()
+	return filepath.Join(w.folder("files"), name)
 }
 
 // group makes a group owned by the first with the others as members.
@@ -214,28 +189,6 @@ func (w *world) eventually(what string, cond func() bool) {
 	})
 }
 
-// download fetches a file to the end, as soon as the group's news have come.
-func (c *client) download(group, name string) node.Result {
-	c.w.Helper()
-	var d *node.Download
-	c.w.retry("the file is known", func() (err error) {
-		d, err = c.Download(c.w.Context(), group, name, "")
-		return err
-	})
-	return c.finish(d)
-}
-
-func (c *client) finish(d *node.Download) node.Result {
-	c.w.Helper()
-	ctx, cancel := context.WithTimeout(c.w.Context(), patience)
-	defer cancel()
-	res, err := d.Wait(ctx)
-	if err != nil {
-		c.w.Fatalf("%s: %v; %+v", c.name, err, d.Progress())
-	}
-	return res
-}
-
 // same ends the test unless the result is the file at path.
 func (w *world) same(res node.Result, path string) {
 	w.Helper()
@@ -249,4 +202,27 @@ func (w *world) same(res node.Result, path string) {
 	if sum := sha1.Sum(want); res.SHA1 != protocol.SHA1(sum) {
 		w.Errorf("sha1 %s, want %x", res.SHA1, sum)
 	}
+}
+
+// hostOf is the host that the node of that name would make for itself.
+func (w *world) hostOf(name string) libp2phost.Host {
+	w.Helper()
+	key, _, err := host.LoadKey(filepath.Join(w.dir, "data-"+name), true)
+	w.ok(err)
+	addr, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
+	w.ok(err)
+	h, err := host.New(host.Options{Key: key, Listen: []ma.Multiaddr{addr}})
+	w.ok(err)
+	w.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// records opens what a client that does not run has recorded of its user.
+func (w *world) records(name string) (*records.Records, protocol.UserID) {
+	w.Helper()
+	r, err := records.Open(filepath.Join(w.dir, "data-"+name))
+	w.ok(err)
+	s, err := r.Session()
+	w.ok(err)
+	return r, s.User
 }
