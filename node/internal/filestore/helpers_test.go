@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -49,6 +50,12 @@ func describe(name string, content []byte, pieceLength int) *protocol.Manifest {
 		m.Pieces = append(m.Pieces, protocol.PieceHash{SHA1: sha1.Sum(piece), BLAKE3: blake3.Sum256(piece)})
 	}
 	return m
+}
+
+// fileOf is what a file of so many pieces of 1 KiB holds, and its manifest.
+func fileOf(pieces int) ([]byte, *protocol.Manifest) {
+	content := random(pieces*1024, 1)
+	return content, describe("a", content, 1024)
 }
 
 func piece(m *protocol.Manifest, content []byte, i int) []byte {
@@ -178,6 +185,14 @@ func finish(t testing.TB, p *filestore.Partial, target filestore.Target, content
 	check(t, o.Close())
 }
 
+// complete writes what p lacks, finishes and closes it.
+func complete(t testing.TB, p *filestore.Partial, target filestore.Target, content []byte) {
+	t.Helper()
+	writeMissing(t, p, content)
+	finish(t, p, target, content)
+	check(t, p.Close())
+}
+
 // partials lists what of ours lies in a folder.
 func partials(t testing.TB, dir string) (names []string) {
 	t.Helper()
@@ -219,4 +234,18 @@ func writeFile(t testing.TB, dir, name string, content []byte) string {
 	path := filepath.Join(dir, name)
 	check(t, os.WriteFile(path, content, 0o600))
 	return path
+}
+
+// diskFault is what a disk answers with for a time; at first it has no fault.
+type diskFault struct{ now atomic.Pointer[error] }
+
+func (f *diskFault) begin(err error) { f.now.Store(&err) }
+
+func (f *diskFault) end() { f.now.Store(nil) }
+
+func (f *diskFault) err() error {
+	if err := f.now.Load(); err != nil {
+		return *err
+	}
+	return nil
 }

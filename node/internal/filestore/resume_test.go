@@ -6,11 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -229,8 +225,7 @@ func (w *crashWorld) finish(t *rapid.T) {
 // A partial file that was altered where the journal vouches for it is found out
 // after the end at the latest, and repaired.
 func TestAlteredBehindTheJournal(t *testing.T) {
-	content := random(8*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(8)
 	to := target(t, t.TempDir(), "a", m)
 	j := &journal{}
 	p := openPartial(t, to, m, j)
@@ -275,9 +270,7 @@ func TestHolesBehindTheJournal(t *testing.T) {
 		t.Errorf("Have = %x, want the first three pieces", bits)
 	}
 	check(t, haveIsTrue(p, content))
-	writeMissing(t, p, content)
-	finish(t, p, to, content)
-	check(t, p.Close())
+	complete(t, p, to, content)
 }
 
 // A file whose pieces are all zero is no different from others.
@@ -293,49 +286,5 @@ func TestZeros(t *testing.T) {
 	if _, bits := p.Have(); !hasBit(bits, 2) {
 		t.Errorf("Have = %x, want piece 2", bits)
 	}
-	writeMissing(t, p, content)
-	finish(t, p, to, content)
-	check(t, p.Close())
-}
-
-// A sync that failed is not forgotten with the Partial: the next one reads right
-// what the system has in memory alone, and writes it once more before it syncs.
-func TestDoubtOutlivesThePartial(t *testing.T) {
-	content := random(4*1024, 1)
-	m := describe("a", content, 1024)
-	for _, finishes := range []bool{false, true} {
-		dir := t.TempDir()
-		synctest.Test(t, func(t *testing.T) {
-			j, to := &journal{}, target(t, dir, "a", m)
-			var faulty atomic.Bool
-			p := openFaulty(t, to, m, j, &filestore.Faults{Sync: func() error {
-				if faulty.Load() {
-					return syscall.EIO
-				}
-				return nil
-			}})
-			write(t, p, content, 0)
-			time.Sleep(3 * time.Second)
-			faulty.Store(true)
-			write(t, p, content, 1, 2, 3)
-			_, _, _, err := p.Finish(t.Context())
-			wantCode(t, "Finish", err, protocol.CodeState)
-			wantCode(t, "Close", p.Close(), protocol.CodeState)
-
-			var done []int64 // offsets of writes, and -1 for a sync
-			p = openFaulty(t, to, m, j, &filestore.Faults{
-				Written: func(off int64, _ int) { done = append(done, off) },
-				Sync:    func() error { done = append(done, -1); return nil },
-			})
-			if finishes {
-				finish(t, p, to, content)
-			} else {
-				time.Sleep(3 * time.Second)
-			}
-			check(t, p.Close())
-			if want := []int64{1024, 2048, 3072, -1}; !slices.Equal(done, want) {
-				t.Errorf("the disk was told %v, want %v: writes at offsets, and then a sync", done, want)
-			}
-		})
-	}
+	complete(t, p, to, content)
 }

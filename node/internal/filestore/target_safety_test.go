@@ -11,7 +11,7 @@ import (
 )
 
 func TestOpenPartialRefusesTargets(t *testing.T) {
-	m := describe("a", random(5*1024, 1), 1024)
+	_, m := fileOf(5)
 	dir := t.TempDir()
 	good := target(t, dir, "a", m)
 	tests := []struct {
@@ -38,8 +38,7 @@ func TestOpenPartialRefusesTargets(t *testing.T) {
 }
 
 func TestLinkInPlaceOfPart(t *testing.T) {
-	content := random(5*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(5)
 	precious := bytes.Repeat([]byte("p"), len(content)) // of the right size
 	tests := []struct {
 		name string
@@ -69,9 +68,7 @@ func TestLinkInPlaceOfPart(t *testing.T) {
 				if _, bits := p.Have(); bits[0] != 0 {
 					t.Errorf("Have = %x, want nothing", bits)
 				}
-				writeMissing(t, p, content)
-				finish(t, p, to, content)
-				check(t, p.Close())
+				complete(t, p, to, content)
 			}
 			if got, err := os.ReadFile(victim); err != nil || !bytes.Equal(got, precious) {
 				t.Errorf("the file behind the link was touched: %v", err)
@@ -81,8 +78,7 @@ func TestLinkInPlaceOfPart(t *testing.T) {
 }
 
 func TestExistingTargetIsNeverReplaced(t *testing.T) {
-	content := random(5*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(5)
 	tests := []struct {
 		name string
 		make func(path string) error
@@ -179,8 +175,7 @@ func TestCrashWhileFinishing(t *testing.T) {
 // A file under the target's name that is not what was downloaded is somebody
 // else's, also where an earlier run got as far as to place its own there.
 func TestTargetAlteredAfterCrash(t *testing.T) {
-	content := random(5*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(5)
 	to := target(t, t.TempDir(), "a", m)
 	altered := bytes.Clone(content)
 	altered[2000] ^= 1
@@ -201,8 +196,7 @@ func TestTargetAlteredAfterCrash(t *testing.T) {
 }
 
 func TestPartTakenAway(t *testing.T) {
-	content := random(5*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(5)
 	to := target(t, t.TempDir(), "a", m)
 	j := &journal{}
 	p := openPartial(t, to, m, j)
@@ -221,8 +215,7 @@ func TestPartTakenAway(t *testing.T) {
 // A disk that is away leaves the folder that it was mounted on: nothing is begun
 // there, and nothing forgotten. What the user has removed is begun anew.
 func TestFolderOfAMissingDisk(t *testing.T) {
-	content := random(5*1024, 1)
-	m := describe("a", content, 1024)
+	content, m := fileOf(5)
 	dir := filepath.Join(t.TempDir(), "disk")
 	check(t, os.Mkdir(dir, 0o700))
 	to, j := target(t, dir, "a", m), &journal{}
@@ -248,7 +241,5 @@ func TestFolderOfAMissingDisk(t *testing.T) {
 	check(t, p.Close())
 	check(t, os.Remove(filepath.Join(dir, to.Part)))
 	p = openPartial(t, to, m, j)
-	writeMissing(t, p, content)
-	finish(t, p, to, content)
-	check(t, p.Close())
+	complete(t, p, to, content)
 }
