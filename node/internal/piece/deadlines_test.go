@@ -14,8 +14,6 @@ import (
 
 	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/pb"
-	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 // served brings a stream to the server and returns the leecher's end of it.
@@ -29,8 +27,9 @@ func served(s *piece.Server, running *sync.WaitGroup, id peer.ID) *pipeEnd {
 func bubble(t *testing.T, f *file, slots int, test func(t *testing.T, connect func(peer.ID) *pipeEnd, running *sync.WaitGroup)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(f)
-		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Slots: slots})
+		cfg := serving(f)
+		cfg.Slots = slots
+		s := piece.NewBareServer(cfg)
 		var running sync.WaitGroup
 		var ends []*pipeEnd
 		test(t, func(id peer.ID) *pipeEnd {
@@ -56,7 +55,7 @@ func timeToEnd(t *testing.T, end *pipeEnd) time.Duration {
 	for time.Since(began) < time.Hour {
 		time.Sleep(100 * time.Millisecond)
 		_ = end.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		if _, err := end.Write(frame(t, &pb.FromLeecher{Body: &pb.FromLeecher_Cancel{Cancel: &pb.Cancel{}}})); errors.Is(err, io.ErrClosedPipe) {
+		if _, err := end.Write(frame(t, cancel(0))); errors.Is(err, io.ErrClosedPipe) {
 			return time.Since(began)
 		}
 	}
@@ -88,8 +87,7 @@ func TestServerDropsTheSlow(t *testing.T) {
 		{
 			name: "does not read a piece", min: 10 * time.Second, max: 11 * time.Second,
 			leech: func(t *testing.T, end *pipeEnd) time.Duration {
-				_, _ = end.Write(frame(t, opening("good", theFile)))
-				readSeeder(t, wire.NewReader(end, protocol.MaxPieceHeader))
+				openPipe(t, end)
 				_, _ = end.Write(frame(t, request(0)))
 				return timeToEnd(t, end)
 			},
@@ -97,8 +95,7 @@ func TestServerDropsTheSlow(t *testing.T) {
 		{
 			name: "reads a piece at 8 KiB/s", min: 20 * time.Second, max: 31 * time.Second,
 			leech: func(t *testing.T, end *pipeEnd) time.Duration {
-				_, _ = end.Write(frame(t, opening("good", theFile)))
-				readSeeder(t, wire.NewReader(end, protocol.MaxPieceHeader))
+				openPipe(t, end)
 				_, _ = end.Write(frame(t, request(0)))
 				began := time.Now()
 				for {
@@ -124,9 +121,7 @@ func TestServerDropsTheSlow(t *testing.T) {
 func TestServerKeepsThePatient(t *testing.T) {
 	bubble(t, newFile(protocol.PieceLength), 0, func(t *testing.T, connect func(peer.ID) *pipeEnd, _ *sync.WaitGroup) {
 		end := connect("idle")
-		_, _ = end.Write(frame(t, opening("good", theFile)))
-		reader := wire.NewReader(end, protocol.MaxPieceHeader)
-		readSeeder(t, reader)
+		reader := openPipe(t, end)
 		time.Sleep(50 * time.Minute) // nothing is asked for: nothing is late
 		_, _ = end.Write(frame(t, request(0)))
 		m := readSeeder(t, reader)
@@ -144,15 +139,6 @@ func TestServerKeepsThePatient(t *testing.T) {
 	})
 }
 
-func readSeeder(t *testing.T, r *wire.Reader) *pb.FromSeeder {
-	t.Helper()
-	var m pb.FromSeeder
-	if err := r.Read(&m); err != nil {
-		t.Fatal(err)
-	}
-	return &m
-}
-
 // Slow leechers hold all slots; an honest one comes later and must get its
 // first byte within 5 s.
 func TestSlowLeechersDoNotStarveOthers(t *testing.T) {
@@ -162,9 +148,7 @@ func TestSlowLeechersDoNotStarveOthers(t *testing.T) {
 			bubble(t, f, 0, func(t *testing.T, connect func(peer.ID) *pipeEnd, running *sync.WaitGroup) {
 				for i := range peers {
 					end := connect(peer.ID(fmt.Sprintf("slow %d", i)))
-					_, _ = end.Write(frame(t, opening("good", theFile)))
-					reader := wire.NewReader(end, protocol.MaxPieceHeader)
-					readSeeder(t, reader)
+					reader := openPipe(t, end)
 					running.Go(func() {
 						for i := range uint32(8) {
 							if _, err := end.Write(frame(t, request(i))); err != nil {
@@ -181,9 +165,7 @@ func TestSlowLeechersDoNotStarveOthers(t *testing.T) {
 				}
 				synctest.Wait()
 				e := newEvents()
-				c := piece.Start(connect("honest"), piece.OpenConfig{
-					Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put,
-				})
+				c := piece.Start(connect("honest"), fetching(f, e.put))
 				want[piece.Bitfield](t, e)
 				began := time.Now()
 				for i := range 4 {
@@ -212,15 +194,14 @@ func TestWaitingForATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		f.before = func(int64) error { <-release; return nil }
-		a := newAdmission(f)
-		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Slots: 1})
+		cfg := serving(f)
+		cfg.Slots = 1
+		s := piece.NewBareServer(cfg)
 		var running sync.WaitGroup
 		var all []*events
 		for i := range 2 {
 			e := newEvents()
-			c := piece.Start(served(s, &running, peer.ID(fmt.Sprint(i))), piece.OpenConfig{
-				Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put,
-			})
+			c := piece.Start(served(s, &running, peer.ID(fmt.Sprint(i))), fetching(f, e.put))
 			defer c.Close()
 			want[piece.Bitfield](t, e)
 			c.Request(0)
@@ -247,9 +228,8 @@ func TestWaitingForATurn(t *testing.T) {
 
 func TestConnDeadlines(t *testing.T) {
 	f := newFile(2 * protocol.PieceLength)
-	bitfield := seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}})
-	header := seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Piece{Piece: &pb.Piece{Length: protocol.PieceLength}}})
-	waitTurn := seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_WaitTurn{WaitTurn: &pb.WaitTurn{}}})
+	bitfield := frame(t, hasAll())
+	header := frame(t, sends(0, protocol.PieceLength))
 	tests := []struct {
 		name     string
 		seeder   func(end *pipeEnd)
@@ -263,7 +243,7 @@ func TestConnDeadlines(t *testing.T) {
 			_, _ = end.Write(bitfield)
 			for range 10 {
 				time.Sleep(3 * time.Second)
-				_, _ = end.Write(waitTurn)
+				_, _ = end.Write(frame(t, waitTurn()))
 			}
 		}},
 		{name: "silence within a piece", min: 14 * time.Second, max: 15 * time.Second, seeder: func(end *pipeEnd) {
@@ -291,7 +271,7 @@ func TestConnDeadlines(t *testing.T) {
 				running.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
 				e := newEvents()
 				began := time.Now()
-				c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
+				c := piece.Start(ours, fetching(f, e.put))
 				c.Request(0)
 				running.Go(func() { tt.seeder(theirs) })
 				for e.end == nil {
@@ -319,15 +299,12 @@ func TestSinkHoldsTheStreamUp(t *testing.T) {
 	bubble(t, f, 0, func(t *testing.T, connect func(peer.ID) *pipeEnd, _ *sync.WaitGroup) {
 		release := make(chan struct{})
 		e := newEvents()
-		c := piece.Start(connect("busy"), piece.OpenConfig{
-			Manifest: f.manifest, File: theFile, Ticket: []byte("good"),
-			Sink: func(ev piece.Event) {
-				if _, ok := ev.(piece.Bitfield); ok {
-					<-release
-				}
-				e.put(ev)
-			},
-		})
+		c := piece.Start(connect("busy"), fetching(f, func(ev piece.Event) {
+			if _, ok := ev.(piece.Bitfield); ok {
+				<-release
+			}
+			e.put(ev)
+		}))
 		c.Request(0)
 		time.Sleep(9 * time.Second)
 		close(release)

@@ -3,10 +3,9 @@ package piece_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	mathrand "math/rand/v2"
-	"net"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +162,23 @@ func (a *admission) admit(_ context.Context, remote peer.ID, ticket []byte, id p
 	return grant, a.content, nil
 }
 
+func (a *admission) config() piece.ServerConfig {
+	return piece.ServerConfig{Admit: a.admit, Now: a.clock}
+}
+
+// awaitAsked waits until so many tickets have been shown.
+func (a *admission) awaitAsked(t *testing.T, times int) {
+	t.Helper()
+	until(t, fmt.Sprintf("the gate is asked %d times", times), func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.asked == times
+	})
+}
+
+// serving is a server of f to whoever has a good ticket.
+func serving(f *file) piece.ServerConfig { return newAdmission(f).config() }
+
 func newHost(t testing.TB) libp2phost.Host {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
@@ -198,6 +214,11 @@ func introduce(from, to libp2phost.Host) {
 	from.Peerstore().AddAddrs(to.ID(), to.Addrs(), peerstore.PermanentAddrTTL)
 }
 
+// fetching is how a leecher opens a stream for f, with a good ticket.
+func fetching(f *file, sink func(piece.Event)) piece.OpenConfig {
+	return piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: sink}
+}
+
 // leech opens a stream whose events come on the returned channel.
 func leech(t testing.TB, from, to libp2phost.Host, f *file, ticket string) (*piece.Conn, *events) {
 	t.Helper()
@@ -205,9 +226,9 @@ func leech(t testing.TB, from, to libp2phost.Host, f *file, ticket string) (*pie
 	e := newEvents()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	c, err := piece.Open(ctx, piece.OpenConfig{
-		Host: from, Peer: to.ID(), Manifest: f.manifest, File: theFile, Ticket: []byte(ticket), Sink: e.put,
-	})
+	cfg := fetching(f, e.put)
+	cfg.Host, cfg.Peer, cfg.Ticket = from, to.ID(), []byte(ticket)
+	c, err := piece.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,60 +302,4 @@ func until(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited 10 s for: %s", what)
 		}
 	}
-}
-
-// pipe is both ends of a stream in memory.
-func pipe() (a, b *pipeEnd) {
-	x, y := net.Pipe()
-	return &pipeEnd{x}, &pipeEnd{y}
-}
-
-type pipeEnd struct{ net.Conn }
-
-func (p *pipeEnd) Reset() error { return p.Close() }
-
-// scripted is a stream from which fixed bytes are read; what is written is kept.
-type scripted struct {
-	in []byte
-
-	mu    sync.Mutex
-	out   []byte
-	reset bool
-}
-
-func (s *scripted) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.in) == 0 || s.reset {
-		return 0, io.EOF
-	}
-	n := copy(p, s.in)
-	s.in = s.in[n:]
-	return n, nil
-}
-
-func (s *scripted) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reset {
-		return 0, io.ErrClosedPipe
-	}
-	s.out = append(s.out, p...)
-	return len(p), nil
-}
-
-func (s *scripted) SetReadDeadline(time.Time) error { return nil }
-func (s *scripted) Close() error                    { return nil }
-
-func (s *scripted) Reset() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reset = true
-	return nil
-}
-
-func (s *scripted) written() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.out)
 }

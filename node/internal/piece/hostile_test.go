@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -18,18 +17,6 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/pb"
 	"github.com/p2pshare/p2pshare/protocol/wire"
 )
-
-func seederFrame(t testing.TB, messages ...*pb.FromSeeder) []byte {
-	t.Helper()
-	var b []byte
-	var err error
-	for _, m := range messages {
-		if b, err = wire.Append(b, m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return b
-}
 
 func TestServerEndsHostileStreams(t *testing.T) {
 	open := frame(t, opening("good", theFile))
@@ -52,7 +39,7 @@ func TestServerEndsHostileStreams(t *testing.T) {
 		{name: "second opening", sent: slices.Concat(open, open)},
 		{name: "piece out of range", sent: slices.Concat(open, frame(t, request(3)))},
 		{name: "piece far out of range", sent: slices.Concat(open, frame(t, request(1<<32-1)))},
-		{name: "cancel out of range", sent: slices.Concat(open, frame(t, &pb.FromLeecher{Body: &pb.FromLeecher_Cancel{Cancel: &pb.Cancel{Piece: 3}}}))},
+		{name: "cancel out of range", sent: slices.Concat(open, frame(t, cancel(3)))},
 		{name: "too many requests", sent: slices.Concat(open, requests)},
 		{name: "later length", sent: slices.Concat(open, binary.AppendUvarint(nil, 1<<20))},
 	}
@@ -61,8 +48,7 @@ func TestServerEndsHostileStreams(t *testing.T) {
 	release := make(chan struct{})
 	f.before = func(int64) error { <-release; return nil }
 	defer close(release)
-	a := newAdmission(f)
-	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	s, to := seed(t, serving(f))
 	introduce(from, to)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,16 +82,7 @@ func TestServerEndsHostileStreams(t *testing.T) {
 
 func TestConnEndsHostileStreams(t *testing.T) {
 	f := newFile(9*protocol.PieceLength + 1)
-	complete := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}}
-	has := func(bits ...byte) *pb.FromSeeder {
-		return &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Bits: bits}}}
-	}
-	sends := func(i, n uint32) *pb.FromSeeder {
-		return &pb.FromSeeder{Body: &pb.FromSeeder_Piece{Piece: &pb.Piece{Piece: i, Length: n}}}
-	}
-	dropped := &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: 1}}}
-	refused := &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "E_INTERNAL"}}}
-	piece9 := append(seederFrame(t, complete, sends(9, 1)), 7)
+	piece9 := append(frame(t, hasAll(), sends(9, 1)), 7)
 	tests := []struct {
 		name string
 		sent []byte
@@ -114,33 +91,24 @@ func TestConnEndsHostileStreams(t *testing.T) {
 		{name: "overlong length", sent: []byte{0x85, 0x80, 0x00}},
 		{name: "garbage", sent: append([]byte{9}, "not protobuf"...)},
 		{name: "empty message", sent: []byte{0}},
-		{name: "begins with a piece", sent: seederFrame(t, sends(9, 1))},
-		{name: "bitfield too short", sent: seederFrame(t, has(0))},
-		{name: "bitfield too long", sent: seederFrame(t, has(0, 0, 0))},
-		{name: "spare bits", sent: seederFrame(t, has(0, 0x20))},
-		{name: "complete with bits", sent: seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true, Bits: []byte{1}}}})},
-		{name: "second bitfield", sent: seederFrame(t, complete, complete)},
-		{name: "late refusal", sent: seederFrame(t, complete, refused)},
-		{name: "piece not asked for", sent: seederFrame(t, complete, sends(1, protocol.PieceLength))},
-		{name: "piece twice", sent: append(piece9, seederFrame(t, sends(9, 1))...)},
-		{name: "piece out of range", sent: seederFrame(t, complete, sends(1<<32-1, 1))},
-		{name: "piece too long", sent: seederFrame(t, complete, sends(9, protocol.PieceLength))},
-		{name: "piece without bytes", sent: seederFrame(t, complete, sends(9, 0))},
-		{name: "news out of range", sent: seederFrame(t, complete, &pb.FromSeeder{Body: &pb.FromSeeder_Have{Have: &pb.Have{Piece: 10}}})},
-		{name: "answer to nothing", sent: seederFrame(t, complete, dropped)},
+		{name: "begins with a piece", sent: frame(t, sends(9, 1))},
+		{name: "bitfield too short", sent: frame(t, has(0))},
+		{name: "bitfield too long", sent: frame(t, has(0, 0, 0))},
+		{name: "spare bits", sent: frame(t, has(0, 0x20))},
+		{name: "complete with bits", sent: frame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true, Bits: []byte{1}}}})},
+		{name: "second bitfield", sent: frame(t, hasAll(), hasAll())},
+		{name: "late refusal", sent: frame(t, hasAll(), refuses("E_INTERNAL"))},
+		{name: "piece not asked for", sent: frame(t, hasAll(), sends(1, protocol.PieceLength))},
+		{name: "piece twice", sent: append(piece9, frame(t, sends(9, 1))...)},
+		{name: "piece out of range", sent: frame(t, hasAll(), sends(1<<32-1, 1))},
+		{name: "piece too long", sent: frame(t, hasAll(), sends(9, protocol.PieceLength))},
+		{name: "piece without bytes", sent: frame(t, hasAll(), sends(9, 0))},
+		{name: "news out of range", sent: frame(t, hasAll(), news(10))},
+		{name: "answer to nothing", sent: frame(t, hasAll(), drops(1, ""))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ours, theirs := pipe()
-			defer theirs.Close()
-			var running sync.WaitGroup
-			defer running.Wait()
-			e := newEvents()
-			c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
-			c.Request(9)
-			running.Go(func() { _, _ = theirs.Write(tt.sent) })
-			running.Go(func() { drain(theirs) })
-			if err := e.closed(t); !errors.Is(err, piece.ErrViolation) {
+			if err := hears(t, f, tt.sent, 9).closed(t); !errors.Is(err, piece.ErrViolation) {
 				t.Errorf("closed with %v, want ErrViolation", err)
 			}
 		})
@@ -151,22 +119,11 @@ func TestConnEndsHostileStreams(t *testing.T) {
 func TestDroppedCodes(t *testing.T) {
 	f := newFile(5 * protocol.PieceLength)
 	codes := []string{"", "E_NOT_FOUND", "E_SOURCE_CHANGED", "E_BUSY", "E_AUTH"}
-	sent := seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}})
+	sent := frame(t, hasAll())
 	for i, code := range codes {
-		sent = append(sent, seederFrame(t, &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: uint32(i), Code: code}}})...)
+		sent = append(sent, frame(t, drops(uint32(i), code))...)
 	}
-	ours, theirs := pipe()
-	defer theirs.Close()
-	var running sync.WaitGroup
-	defer running.Wait()
-	e := newEvents()
-	c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
-	defer c.Close()
-	for i := range codes {
-		c.Request(i)
-	}
-	running.Go(func() { _, _ = theirs.Write(sent) })
-	running.Go(func() { drain(theirs) })
+	e := hears(t, f, sent, 0, 1, 2, 3, 4)
 	want[piece.Bitfield](t, e)
 	codes[4] = "E_INTERNAL"
 	for i, code := range codes {
@@ -176,21 +133,12 @@ func TestDroppedCodes(t *testing.T) {
 	}
 }
 
-func drain(end *pipeEnd) {
-	buf := make([]byte, 4<<10)
-	for {
-		if _, err := end.Read(buf); err != nil {
-			return
-		}
-	}
-}
-
 func TestConnBoundsItsOutbox(t *testing.T) {
 	ours, theirs := pipe() // nobody reads
 	defer theirs.Close()
 	e := newEvents()
 	f := newFile(protocol.PieceLength)
-	c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Sink: e.put})
+	c := piece.Start(ours, fetching(f, e.put))
 	// The writer may take one full outbox along before it hangs, not two.
 	for range 9 * protocol.MaxRequestsQueued {
 		c.Request(0)
@@ -204,7 +152,7 @@ func TestConnRefusesImpossibleRequests(t *testing.T) {
 	ours, theirs := pipe()
 	defer theirs.Close()
 	e := newEvents()
-	c := piece.Start(ours, piece.OpenConfig{Manifest: newFile(1).manifest, File: theFile, Sink: e.put})
+	c := piece.Start(ours, fetching(newFile(1), e.put))
 	c.Request(1)
 	c.Cancel(0) // never asked for: nothing happens
 	if err := e.closed(t); err == nil {
@@ -218,14 +166,15 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(frame(f, opening("good", theFile), request(0), request(2)))
 	f.Add(frame(f, opening("forged", theFile), request(0)))
-	f.Add(frame(f, opening("good", theFile), request(1), &pb.FromLeecher{Body: &pb.FromLeecher_Cancel{Cancel: &pb.Cancel{Piece: 1}}},
+	f.Add(frame(f, opening("good", theFile), request(1), cancel(1),
 		&pb.FromLeecher{Body: &pb.FromLeecher_RenewTicket{RenewTicket: &pb.RenewTicket{Ticket: []byte("good")}}}))
 	f.Add(binary.AppendUvarint(nil, 1<<40))
 	content := newFile(2*protocol.PieceLength + 10)
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		defer frugal.Check(t)()
-		a := newAdmission(content)
-		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Slots: 2})
+		cfg := serving(content)
+		cfg.Slots = 2
+		s := piece.NewBareServer(cfg)
 		st := &scripted{in: sent}
 		s.Serve(st, peer.ID("hostile"))
 		if _, used := s.Waiting(); used != 0 {
@@ -259,29 +208,14 @@ func checkSeeder(t *testing.T, written []byte, m *protocol.Manifest) {
 	}
 }
 
-// gated lets nothing be read before start is closed.
-type gated struct {
-	scripted
-	start chan struct{}
-}
-
-func (g *gated) Read(p []byte) (int, error) {
-	<-g.start
-	return g.scripted.Read(p)
-}
-
 // Whatever a seeder sends: no panic, events in their order, nothing that was
 // not asked for, and Closed last.
 func FuzzConn(f *testing.F) {
-	complete := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Complete: true}}}
-	some := &pb.FromSeeder{Body: &pb.FromSeeder_Bitfield{Bitfield: &pb.Bitfield{Bits: []byte{0x40}}}}
-	last := &pb.FromSeeder{Body: &pb.FromSeeder_Piece{Piece: &pb.Piece{Piece: 1, Length: 3}}}
 	f.Add([]byte{})
-	f.Add(append(seederFrame(f, complete, last), 1, 2, 3))
-	f.Add(append(seederFrame(f, some, &pb.FromSeeder{Body: &pb.FromSeeder_WaitTurn{WaitTurn: &pb.WaitTurn{}}},
-		&pb.FromSeeder{Body: &pb.FromSeeder_Have{Have: &pb.Have{Piece: 0}}}, last), 1, 2))
-	f.Add(seederFrame(f, some, &pb.FromSeeder{Body: &pb.FromSeeder_Dropped{Dropped: &pb.Dropped{Piece: 1, Code: "E_NOT_FOUND"}}}))
-	f.Add(seederFrame(f, &pb.FromSeeder{Body: &pb.FromSeeder_Refused{Refused: &pb.Refused{Code: "E_SESSION"}}}))
+	f.Add(append(frame(f, hasAll(), sends(1, 3)), 1, 2, 3))
+	f.Add(append(frame(f, has(0x40), waitTurn(), news(0), sends(1, 3)), 1, 2))
+	f.Add(frame(f, has(0x40), drops(1, "E_NOT_FOUND")))
+	f.Add(frame(f, refuses("E_SESSION")))
 	m := newFile(protocol.PieceLength + 3).manifest
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		defer frugal.Check(t)()

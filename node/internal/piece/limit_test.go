@@ -70,8 +70,9 @@ func (g gauged) Write(p []byte) (int, error) {
 // and returns how long that took and what moved at either end.
 func fetchLimited(t *testing.T, f *file, streams int, up, down *piece.Limit) (took time.Duration, sent, got *gauge) {
 	t.Helper()
-	a := newAdmission(f)
-	s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Limit: up})
+	cfg := serving(f)
+	cfg.Limit = up
+	s := piece.NewBareServer(cfg)
 	var conns []*piece.Conn
 	var events []*eventsOf
 	began := time.Now()
@@ -80,7 +81,9 @@ func fetchLimited(t *testing.T, f *file, streams int, up, down *piece.Limit) (to
 		ours, theirs := pipe()
 		go s.Serve(gauged{theirs, nil, sent}, "leecher")
 		e := &eventsOf{newEvents()}
-		c := piece.Start(gauged{ours, got, nil}, piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put, Limit: down})
+		cfg := fetching(f, e.put)
+		cfg.Limit = down
+		c := piece.Start(gauged{ours, got, nil}, cfg)
 		want[piece.Bitfield](t, e.events)
 		conns, events = append(conns, c), append(events, e)
 	}
@@ -178,8 +181,9 @@ func TestLimits(t *testing.T) {
 func TestLimitLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFile(4 * protocol.PieceLength)
-		a := newAdmission(f)
-		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock, Limit: piece.NewLimit(1)})
+		cfg := serving(f)
+		cfg.Limit = piece.NewLimit(1)
+		s := piece.NewBareServer(cfg)
 		ours, theirs := pipe()
 		served := make(chan struct{})
 		go func() {
@@ -187,7 +191,7 @@ func TestLimitLetsGo(t *testing.T) {
 			close(served)
 		}()
 		e := newEvents()
-		c := piece.Start(ours, piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put})
+		c := piece.Start(ours, fetching(f, e.put))
 		want[piece.Bitfield](t, e)
 		c.Request(0)
 		time.Sleep(time.Second)

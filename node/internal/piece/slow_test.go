@@ -18,15 +18,14 @@ func TestSlowReadersInTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const slow, pieces = 8, 32
 		f := newFile(pieces * protocol.PieceLength)
-		a := newAdmission(f)
-		s := piece.NewBareServer(piece.ServerConfig{Admit: a.admit, Now: a.clock})
+		s := piece.NewBareServer(serving(f))
 		var fast *events
 		var conns []*piece.Conn
 		for i := range slow + 1 {
 			ours, theirs := pipe()
 			go s.Serve(theirs, peer.ID(fmt.Sprint(i)))
 			e := newEvents()
-			cfg := piece.OpenConfig{Manifest: f.manifest, File: theFile, Ticket: []byte("good"), Sink: e.put}
+			cfg := fetching(f, e.put)
 			if i < slow {
 				cfg.Limit = piece.NewLimit(200 << 10)
 			} else {

@@ -3,23 +3,15 @@ package piece_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"sync"
 	"testing"
 	"time"
 
-	libp2phost "github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/p2pshare/p2pshare/internal/promise"
-	"github.com/p2pshare/p2pshare/node/internal/gate"
 	"github.com/p2pshare/p2pshare/node/internal/piece"
 	"github.com/p2pshare/p2pshare/protocol"
-	"github.com/p2pshare/p2pshare/protocol/pb"
-	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
 func TestWholeFile(t *testing.T) {
@@ -38,8 +30,7 @@ func TestWholeFile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFile(tt.size)
-			a := newAdmission(f)
-			s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+			s, to := seed(t, serving(f))
 			c, e := leech(t, from, to, f, "good")
 			if b := want[piece.Bitfield](t, e); !b.Complete || b.Bits != nil {
 				t.Fatalf("bitfield %v, want complete", b)
@@ -80,8 +71,7 @@ func TestGrowingContent(t *testing.T) {
 	f := newFile(10 * protocol.PieceLength)
 	f.partial = true
 	f.have[2] = true
-	a := newAdmission(f)
-	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	_, to := seed(t, serving(f))
 	c, e := leech(t, newHost(t), to, f, "good")
 	if b := want[piece.Bitfield](t, e); b.Complete || !bytes.Equal(b.Bits, []byte{0x20, 0}) {
 		t.Fatalf("bitfield %v, want piece 2", b)
@@ -112,21 +102,19 @@ func TestBegun(t *testing.T) {
 		}
 		return nil
 	}
-	a := newAdmission(f)
-	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	_, to := seed(t, serving(f))
 	from := newHost(t)
 	introduce(from, to)
 	begun, rest := make(chan piece.Begun, 2), newEvents()
-	c, err := piece.Open(t.Context(), piece.OpenConfig{
-		Host: from, Peer: to.ID(), Manifest: f.manifest, File: theFile, Ticket: []byte("good"),
-		Sink: func(ev piece.Event) {
-			if b, ok := ev.(piece.Begun); ok {
-				begun <- b
-				return
-			}
-			rest.put(ev)
-		},
+	cfg := fetching(f, func(ev piece.Event) {
+		if b, ok := ev.(piece.Begun); ok {
+			begun <- b
+			return
+		}
+		rest.put(ev)
 	})
+	cfg.Host, cfg.Peer = from, to.ID()
+	c, err := piece.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,8 +135,7 @@ func TestCancel(t *testing.T) {
 	f := newFile(4 * protocol.PieceLength)
 	release := make(chan struct{})
 	f.before = func(int64) error { <-release; return nil }
-	a := newAdmission(f)
-	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	s, to := seed(t, serving(f))
 	c, e := leech(t, newHost(t), to, f, "good")
 	want[piece.Bitfield](t, e)
 	for i := range 4 {
@@ -178,192 +165,11 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// rawOpen opens a stream and shows a ticket by hand.
-func rawOpen(t *testing.T, from, to libp2phost.Host, ticket string, id protocol.FileID) network.Stream {
-	t.Helper()
-	introduce(from, to)
-	st, err := from.NewStream(t.Context(), to.ID(), protocol.PieceProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Reset() })
-	if err := st.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.Write(frame(t, opening(ticket, id))); err != nil {
-		t.Fatal(err)
-	}
-	return st
-}
-
-func opening(ticket string, id protocol.FileID) *pb.FromLeecher {
-	return &pb.FromLeecher{Body: &pb.FromLeecher_Open{Open: &pb.Open{Ticket: []byte(ticket), FileId: id[:]}}}
-}
-
-func request(i uint32) *pb.FromLeecher {
-	return &pb.FromLeecher{Body: &pb.FromLeecher_Request{Request: &pb.Request{Piece: i}}}
-}
-
-func frame(t testing.TB, messages ...*pb.FromLeecher) []byte {
-	t.Helper()
-	var b []byte
-	var err error
-	for _, m := range messages {
-		if b, err = wire.Append(b, m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return b
-}
-
-func TestRefusalsTellNothing(t *testing.T) {
-	f := newFile(1)
-	a := newAdmission(f)
-	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
-	from := newHost(t)
-	answer := func(ticket string, id protocol.FileID) []byte {
-		b, err := io.ReadAll(rawOpen(t, from, to, ticket, id))
-		if err != nil {
-			t.Fatalf("ticket %q: %v", ticket, err)
-		}
-		return b
-	}
-	member := answer("good", protocol.FileID{9})
-	for name, got := range map[string][]byte{
-		"a file that is here": answer("forged", theFile),
-		"a file that is not":  answer("forged", protocol.FileID{9}),
-		"no ticket":           answer("", theFile),
-	} {
-		if len(got) == 0 || !bytes.Equal(got, member) {
-			t.Errorf("%s: answer %x, want %x", name, got, member)
-		}
-	}
-	tests := []struct {
-		ticket string
-		want   protocol.Code
-	}{
-		{ticket: "forged", want: protocol.CodeNotMember},
-		{ticket: "expired", want: protocol.CodeSession},
-	}
-	for _, tt := range tests {
-		_, e := leech(t, from, to, f, tt.ticket)
-		if end := want[piece.Closed](t, e); protocol.CodeOf(end.Err) != tt.want {
-			t.Errorf("ticket %q: closed with %v, want %s", tt.ticket, end.Err, tt.want)
-		}
-	}
-}
-
-func TestGrantsEnd(t *testing.T) {
-	tests := []struct {
-		name  string
-		steps func(t *testing.T, a *admission, c *piece.Conn, s *piece.Server)
-		stays bool
-	}{
-		{name: "expiry", steps: func(_ *testing.T, a *admission, _ *piece.Conn, _ *piece.Server) {
-			a.set(time.Hour+time.Second, time.Hour)
-		}},
-		{name: "expiry in a time of grace", stays: true, steps: func(t *testing.T, a *admission, _ *piece.Conn, _ *piece.Server) {
-			a.set(time.Hour+time.Second, 5*time.Hour)
-			until(t, "the gate is asked again", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
-		}},
-		{name: "renewal", stays: true, steps: func(t *testing.T, a *admission, c *piece.Conn, _ *piece.Server) {
-			a.set(0, 2*time.Hour)
-			c.Renew([]byte("good and new"))
-			until(t, "the ticket is seen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
-			a.set(90*time.Minute, 0)
-		}},
-		{name: "renewal for another group", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
-			c.Renew([]byte("other group"))
-		}},
-		{name: "renewal that is refused", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
-			c.Renew([]byte("forged"))
-		}},
-		{name: "too many renewals", steps: func(_ *testing.T, _ *admission, c *piece.Conn, _ *piece.Server) {
-			for i := range 20 {
-				c.Renew(fmt.Append(nil, "good ", i))
-			}
-		}},
-		{name: "the same ticket again and again", stays: true, steps: func(t *testing.T, a *admission, c *piece.Conn, _ *piece.Server) {
-			for range 50 {
-				c.Renew([]byte("good"))
-			}
-			c.Renew([]byte("good and new"))
-			for range 50 {
-				c.Renew([]byte("good and new"))
-			}
-			until(t, "the ticket is seen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.asked == 2 })
-		}},
-		{name: "withdrawn from others", stays: true, steps: func(_ *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
-			s.CloseWhere(func(g gate.Grant, _ protocol.FileID) bool { return g.Group != theGroup })
-		}},
-		{name: "withdrawn", steps: func(_ *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
-			s.CloseWhere(func(g gate.Grant, id protocol.FileID) bool { return g.Group == theGroup && id == theFile })
-		}},
-		{name: "server closed", steps: func(t *testing.T, _ *admission, _ *piece.Conn, s *piece.Server) {
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		}},
-	}
-	from := newHost(t)
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newFile(1)
-			a := newAdmission(f)
-			s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
-			c, e := leech(t, from, to, f, "good")
-			want[piece.Bitfield](t, e)
-			began := time.Now()
-			tt.steps(t, a, c, s)
-			if tt.stays {
-				c.Request(0)
-				want[piece.Received](t, e).Data.Release()
-				return
-			}
-			if end := want[piece.Closed](t, e); end.Err == nil {
-				t.Error("closed without a reason")
-			}
-			if took := time.Since(began); took > promise.Within(3*time.Second) {
-				t.Errorf("it took %v", took)
-			}
-		})
-	}
-}
-
-func TestCloseWhereWithinAPiece(t *testing.T) {
-	f := newFile(2 * protocol.PieceLength)
-	var once sync.Once
-	inside, release := make(chan struct{}), make(chan struct{})
-	f.before = func(off int64) error {
-		if off >= protocol.PieceLength/2 {
-			once.Do(func() { close(inside) })
-			<-release
-		}
-		return nil
-	}
-	a := newAdmission(f)
-	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
-	c, e := leech(t, newHost(t), to, f, "good")
-	defer close(release)
-	want[piece.Bitfield](t, e)
-	c.Request(0)
-	<-inside
-	began := time.Now()
-	s.CloseWhere(func(g gate.Grant, _ protocol.FileID) bool { return g.Peer != "" })
-	if end := want[piece.Closed](t, e); end.Err == nil || protocol.CodeOf(end.Err) == protocol.CodeNotMember {
-		t.Errorf("closed with %v, want the end of the stream", end.Err)
-	}
-	if took := time.Since(began); took > promise.Within(time.Second) {
-		t.Errorf("it took %v, want 1 s at most", took)
-	}
-}
-
 // A leecher that asks for much and reads nothing loses its stream and its
 // slot, also where its multiplexer has taken some of it.
 func TestSlowReaderOnARealConnection(t *testing.T) {
 	f := newFile(32 * protocol.PieceLength)
-	a := newAdmission(f)
-	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock}.WithSilence(400*time.Millisecond))
+	s, to := seed(t, serving(f).WithSilence(400*time.Millisecond))
 	st := rawOpen(t, newHost(t), to, "good", theFile)
 	for i := range uint32(32) {
 		if _, err := st.Write(frame(t, request(i))); err != nil {
@@ -382,8 +188,7 @@ func TestSlowReaderOnARealConnection(t *testing.T) {
 
 func TestTransferOverQUIC(t *testing.T) {
 	f := newFile(20*protocol.PieceLength + 5)
-	a := newAdmission(f)
-	_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	_, to := seed(t, serving(f))
 	from := newHost(t)
 	var quic []ma.Multiaddr
 	for _, addr := range to.Addrs() {
@@ -435,8 +240,7 @@ func TestSourceFails(t *testing.T) {
 				}
 				return nil
 			}
-			a := newAdmission(f)
-			_, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+			_, to := seed(t, serving(f))
 			c, e := leech(t, from, to, f, "good")
 			want[piece.Bitfield](t, e)
 			c.Request(0)
@@ -456,8 +260,7 @@ func TestSourceFails(t *testing.T) {
 
 func TestStreamsOfOnePeer(t *testing.T) {
 	f := newFile(1)
-	a := newAdmission(f)
-	s, to := seed(t, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	s, to := seed(t, serving(f))
 	from := newHost(t)
 	var open []*piece.Conn
 	var streams []*events
@@ -488,10 +291,9 @@ func TestOpenToNobody(t *testing.T) {
 	from := newHost(t)
 	other := newHost(t) // no piece server
 	introduce(from, other)
-	_, err := piece.Open(t.Context(), piece.OpenConfig{
-		Host: from, Peer: other.ID(), Manifest: newFile(1).manifest, File: theFile,
-		Sink: func(ev piece.Event) { t.Errorf("event %#v", ev) },
-	})
+	cfg := fetching(newFile(1), func(ev piece.Event) { t.Errorf("event %#v", ev) })
+	cfg.Host, cfg.Peer = from, other.ID()
+	_, err := piece.Open(t.Context(), cfg)
 	if err == nil {
 		t.Error("opened a stream to a host without a piece server")
 	}
@@ -499,8 +301,7 @@ func TestOpenToNobody(t *testing.T) {
 
 func BenchmarkTransfer(b *testing.B) {
 	f := newFile(256 * protocol.PieceLength)
-	a := newAdmission(f)
-	_, to := seed(b, piece.ServerConfig{Admit: a.admit, Now: a.clock})
+	_, to := seed(b, serving(f))
 	c, e := leech(b, newHost(b), to, f, "good")
 	want[piece.Bitfield](b, e)
 	b.SetBytes(protocol.PieceLength)
