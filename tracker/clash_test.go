@@ -65,9 +65,7 @@ func TestNamesTakenOnBothSides(t *testing.T) {
 // each other: the later one is told of the new name, the same one everywhere.
 func TestFileNameTakenOnBothSides(t *testing.T) {
 	t.Parallel()
-	w := newNetwork(t, 2)
-	w.start(1, 2)
-	w.together()
+	w := connected(t, 2)
 	ada, bob := w.client(1).Enter("ada"), w.client(2).Enter("bob")
 	ada.CreateGroup("g")
 	ada.LetIn("g", bob, "bob")
@@ -115,12 +113,10 @@ func TestFileNameTakenOnBothSides(t *testing.T) {
 // client comes back with what it has; another client of the user is out.
 func TestPasswordChangedElsewhere(t *testing.T) {
 	t.Parallel()
-	w := newNetwork(t, 2)
-	w.start(1, 2)
-	w.together()
+	w := connected(t, 2)
 	ada := w.client(1).Enter("ada")
 	w.until("the session counts at tracker 2", func() bool {
-		_, err := tt.Do(ada.Use(w.at(2)), ada.At().ListGroups, &pb.ListGroupsRequest{})
+		_, err := ada.Use(w.at(2)).Groups()
 		return err == nil
 	})
 	phone := w.client(1)

@@ -37,9 +37,9 @@ func TestTrackerAdded(t *testing.T) {
 	events.Expect("of the third tracker", hasTrackers(3))
 	w.start(3)
 	w.together()
-	list, err := tt.Do(ada.Use(w.at(3)), ada.At().ListGroups, &pb.ListGroupsRequest{})
-	if err != nil || len(list.GetGroups()) != 1 {
-		t.Errorf("groups at the tracker that was added: %v, %v", list, err)
+	groups, err := ada.Use(w.at(3)).Groups()
+	if err != nil || len(groups) != 1 {
+		t.Errorf("groups at the tracker that was added: %v, %v", groups, err)
 	}
 	if r, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "h", Nonce: tt.Nonce()}); err != nil ||
 		r.GetStored().GetStoredOn() != 2 || r.GetStored().GetTrackers() != 3 {
@@ -51,14 +51,12 @@ func TestTrackerAdded(t *testing.T) {
 // signature does not count. What it wrote stays, also after a restart.
 func TestTrackerRemoved(t *testing.T) {
 	t.Parallel()
-	w := newNetwork(t, 3)
+	w := connected(t, 3)
 	all := w.cfg[0].Trackers
-	w.start(1, 2, 3)
-	w.together()
 	ada, bob := w.client(1).Enter("ada"), w.client(3).Enter("bob")
 	bob.CreateGroup("made at 3")
 	w.until("bob is known everywhere", func() bool {
-		_, err := tt.Do(bob.Use(w.at(1)), bob.At().ListGroups, &pb.ListGroupsRequest{})
+		_, err := bob.Use(w.at(1)).Groups()
 		return err == nil && w.run[0].Status().Groups == 1 && w.run[1].Status().Groups == 1
 	})
 	stream := bob.Attach()
@@ -74,7 +72,7 @@ func TestTrackerRemoved(t *testing.T) {
 	w.until("all know who is left", func() bool {
 		return w.run[0].Status().Connected == 2 && w.run[0].Status().Trackers == 2 && w.run[2].Status().Connected == 1
 	})
-	_, err := tt.Do(bob, bob.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err := bob.Groups()
 	wantCode(t, "the session signed by the removed one", err, protocol.CodeSession)
 	ada.CreateGroup("made at 1")
 	if n := w.run[2].Status().Groups; n != 1 {
@@ -86,18 +84,16 @@ func TestTrackerRemoved(t *testing.T) {
 	if err := bob.Login("bob", tt.Password); err != nil {
 		t.Fatal(err)
 	}
-	list, err := tt.Do(bob, bob.At().ListGroups, &pb.ListGroupsRequest{})
-	if err != nil || len(list.GetGroups()) != 2 {
-		t.Errorf("groups after a restart: %v, %v, want both", list, err)
+	groups, err := bob.Groups()
+	if err != nil || len(groups) != 2 {
+		t.Errorf("groups after a restart: %v, %v, want both", groups, err)
 	}
 }
 
 // A list that a tracker cannot go on with changes nothing.
 func TestSetTrackersRefuses(t *testing.T) {
 	t.Parallel()
-	w := newNetwork(t, 2)
-	w.start(1, 2)
-	w.together()
+	w := connected(t, 2)
 	all := w.cfg[0].Trackers
 	changed := func(f func([]roster.Entry) []roster.Entry) []roster.Entry { return f(slices.Clone(all)) }
 	for name, list := range map[string][]roster.Entry{

@@ -147,7 +147,7 @@ func TestSessionIsBoundToItsClient(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			eve := w.client()
 			eve.Session = tc.session
-			_, err := tt.Do(eve, eve.At().ListGroups, &pb.ListGroupsRequest{})
+			_, err := eve.Groups()
 			wantCode(t, "ListGroups", err, protocol.CodeSession)
 		})
 	}
@@ -163,12 +163,12 @@ func TestLogoutEndsOneSession(t *testing.T) {
 	if r, err := tt.Do(ada, ada.At().Logout, &pb.LogoutRequest{}); err != nil || r.GetAlready() {
 		t.Fatalf("Logout = %v, %v", r, err)
 	}
-	_, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err := ada.Groups()
 	wantCode(t, "ListGroups after logout", err, protocol.CodeSession)
 	if r, err := tt.Do(ada, ada.At().Logout, &pb.LogoutRequest{}); err != nil || !r.GetAlready() {
 		t.Errorf("Logout again = %v, %v, want already", r, err)
 	}
-	_, err = tt.Do(phone, phone.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = phone.Groups()
 	wantCode(t, "ListGroups of the other client", err, "")
 }
 
@@ -190,14 +190,14 @@ func TestChangePassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "the caller's old session", err, protocol.CodeSession)
-	_, err = tt.Do(phone, phone.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = phone.Groups()
 	wantCode(t, "the other client", err, protocol.CodeSession)
 	wantCode(t, "the other client's stream", other.Err(), protocol.CodeSession)
 
 	ada.Session = r.GetSession()
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "the caller's new session", err, "")
 	wantCode(t, "the old password", w.client().Login("ada", tt.Password), protocol.CodeAuth)
 	wantCode(t, "the new password", w.client().Login("ada", "battery staple"), "")
@@ -215,7 +215,7 @@ func TestNinthSessionEndsTheOldest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := tt.Do(oldest, oldest.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err := oldest.Groups()
 	wantCode(t, "the oldest session", err, protocol.CodeSession)
 }
 
@@ -238,14 +238,14 @@ func TestRenew(t *testing.T) {
 	w := newWorld(t, options{now: now})
 	ada := w.user("ada")
 	advance(25 * time.Hour)
-	_, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err := ada.Groups()
 	wantCode(t, "after a day", err, protocol.CodeSession)
 	r, err := tt.Do(ada, ada.At().Renew, &pb.RenewRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ada.Session = r.GetSession()
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "renewed", err, "")
 	advance(31 * 24 * time.Hour)
 	_, err = tt.Do(ada, ada.At().Renew, &pb.RenewRequest{})
@@ -284,11 +284,11 @@ func TestLimits(t *testing.T) {
 	_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "d", Nonce: tt.Nonce()})
 	wantCode(t, "fourth change", err, protocol.CodeRate)
 	for range 8 {
-		if _, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{}); err != nil {
+		if _, err := ada.Groups(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "thirteenth call", err, protocol.CodeRate)
 	bob.CreateGroup("bob is not slowed down")
 }
@@ -302,7 +302,7 @@ func TestOperator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "session after a reset", err, protocol.CodeSession)
 	wantCode(t, "old password", w.client().Login("ada", tt.Password), protocol.CodeAuth)
 	wantCode(t, "new password", ada.Login("ada", password), "")
@@ -312,7 +312,7 @@ func TestOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "stream of a disabled user", events.Err(), protocol.CodeSession)
-	_, err = tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = ada.Groups()
 	wantCode(t, "session of a disabled user", err, protocol.CodeSession)
 	wantCode(t, "login of a disabled user", w.client().Login("ada", password), protocol.CodeForbidden)
 	wantCode(t, "with a wrong password", w.client().Login("ada", tt.Password), protocol.CodeAuth)

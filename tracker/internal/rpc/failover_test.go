@@ -41,18 +41,18 @@ func TestFailOverToOneThatMissedTheNews(t *testing.T) {
 		ada.CreateGroup("of-" + name)
 	})
 	ada.Use(there.info)
-	list, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	groups, err := ada.Groups()
 	if err != nil {
 		t.Fatal(err)
 	}
 	owned := ""
-	for _, g := range list.GetGroups() {
+	for _, g := range groups {
 		if g.GetRole() == "owner" {
 			owned += g.GetName()
 		}
 	}
 	if owned != "of-"+name {
-		t.Errorf("groups at the other tracker: own %q of %v, want the one that was made", owned, list)
+		t.Errorf("groups at the other tracker: own %q of %v, want the one that was made", owned, groups)
 	}
 
 	bob := worlds[0].client()
@@ -94,7 +94,7 @@ func TestEndedSessionAtOneThatMissedTheNews(t *testing.T) {
 	}
 	for _, w := range worlds {
 		ada.Use(w.info)
-		_, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+		_, err := ada.Groups()
 		wantCode(t, "a session that was ended", err, protocol.CodeSession)
 	}
 }

@@ -261,7 +261,7 @@ func (w *limitWorld) maxAddrs() {
 func (w *limitWorld) maxCredential() {
 	c := w.client()
 	c.Session = bytes.Repeat([]byte{1}, protocol.MaxCredential+1)
-	_, err := tt.Do(c, c.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err := c.Groups()
 	wantCode(w.t, "a longer session", err, protocol.CodeSession)
 }
 

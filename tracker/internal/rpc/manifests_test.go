@@ -151,13 +151,10 @@ func TestDribbledManifestEnds(t *testing.T) {
 	wantCode(t, "a manifest without end", <-end, protocol.CodeBusy)
 }
 
-// What another tracker had is not held while a client is slow to receive it.
-func TestSlowReceiverHoldsNoPlace(t *testing.T) {
-	var stores []store.Store
-	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond, store: func(db store.Store) store.Store {
-		stores = append(stores, db)
-		return db
-	}})
+// elsewhere is a client at the second tracker, and a long manifest that only the
+// first one has.
+func elsewhere(t *testing.T, ws []*world, second store.Store) (*tt.Client, *protocol.Manifest, *pb.FileRequest) {
+	t.Helper()
 	ada := ws[0].user("ada")
 	gid := ada.CreateGroup("g")
 	long := tt.Manifest("long.bin", 20_000, 1)
@@ -165,18 +162,28 @@ func TestSlowReceiverHoldsNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := long.ID()
-	if err := stores[1].Commit(store.Batch{DeleteBlobs: []protocol.FileID{id}}); err != nil {
+	if err := second.Commit(store.Batch{DeleteBlobs: []protocol.FileID{id}}); err != nil {
 		t.Fatal(err)
 	}
-	there := ada.Use(ws[1].info)
-	req := connect.NewRequest(&pb.FileRequest{GroupId: gid, FileId: id[:]})
+	return ada.Use(ws[1].info), long, &pb.FileRequest{GroupId: gid, FileId: id[:]}
+}
+
+// What another tracker had is not held while a client is slow to receive it.
+func TestSlowReceiverHoldsNoPlace(t *testing.T) {
+	var stores []store.Store
+	ws := newWorlds(t, 2, options{interval: 20 * time.Millisecond, store: func(db store.Store) store.Store {
+		stores = append(stores, db)
+		return db
+	}})
+	there, long, ref := elsewhere(t, ws, stores[1])
+	req := connect.NewRequest(ref)
 	there.Sign(req.Header())
 	stream, err := there.At().GetManifest(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the manifest is fetched", func() bool {
-		ok, err := stores[1].HasBlob(id)
+		ok, err := stores[1].HasBlob(long.ID())
 		return ok && err == nil
 	})
 	await(t, "the place is free", func() bool { return ws[1].server.Fetches() == 0 })
@@ -236,20 +243,10 @@ func TestFullTrackerReadsManifests(t *testing.T) {
 		disks = append(disks, &noRoom{Store: db})
 		return disks[len(disks)-1]
 	}})
-	ada := ws[0].user("ada")
-	gid := ada.CreateGroup("g")
-	long := tt.Manifest("long.bin", 20_000, 1)
-	if _, err := ada.Share("g", long); err != nil {
-		t.Fatal(err)
-	}
-	id := long.ID()
-	if err := disks[1].Commit(store.Batch{DeleteBlobs: []protocol.FileID{id}}); err != nil {
-		t.Fatal(err)
-	}
-	there := ada.Use(ws[1].info)
+	there, long, ref := elsewhere(t, ws, disks[1])
 	disks[1].full.Store(true)
 	for range 2 { // the first finds that the disk is full
-		got, err := there.Manifest(&pb.FileRequest{GroupId: gid, FileId: id[:]})
+		got, err := there.Manifest(ref)
 		if err != nil || !bytes.Equal(got, long.Encode()) {
 			t.Errorf("%d bytes, %v, want all %d", len(got), err, len(long.Encode()))
 		}

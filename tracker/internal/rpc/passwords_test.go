@@ -204,7 +204,7 @@ func TestOldHashIsMadeAgain(t *testing.T) {
 	// The password is changed as ever: the sessions of the old one end.
 	_, err = tt.Do(desk, desk.At().ChangePassword, &pb.ChangePasswordRequest{OldPassword: tt.Password, NewPassword: "battery staple"})
 	wantCode(t, "a change", err, "")
-	_, err = tt.Do(phone, phone.At().ListGroups, &pb.ListGroupsRequest{})
+	_, err = phone.Groups()
 	wantCode(t, "the other session afterwards", err, protocol.CodeSession)
 }
 

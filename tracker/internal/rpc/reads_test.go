@@ -32,29 +32,41 @@ func (h *heldStore) Commit(b store.Batch) error {
 	return h.Store.Commit(b)
 }
 
+// newHeldWorld is a tracker over a store that the test may hold.
+func newHeldWorld(t *testing.T) (*world, *heldStore) {
+	t.Helper()
+	held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
+	return newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }}), held
+}
+
+// during begins a change and returns when its commit is under way; what comes
+// of the change is sent later.
+func (h *heldStore) during(change func() error) <-chan error {
+	h.holds.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- change() }()
+	<-h.begun
+	return done
+}
+
 // What a call tells is on disk: a change is in no listing while its commit is
 // under way, and never if the disk refuses it.
 func TestReadsWaitForTheDisk(t *testing.T) {
 	for name, outcome := range map[string]error{"stored": nil, "refused": errors.New("no space left on device")} {
 		t.Run(name, func(t *testing.T) {
-			held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
-			w := newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }})
+			w, held := newHeldWorld(t)
 			ada := w.user("ada")
 			list := func() (groups int, err error) {
-				r, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
-				return len(r.GetGroups()), err
+				g, err := ada.Groups()
+				return len(g), err
 			}
 			if n, err := list(); n != 0 || err != nil {
 				t.Fatalf("%d groups, %v, before there is one", n, err)
 			}
-			held.holds.Store(true)
-			created := make(chan error, 1)
-			go func() {
-				nonce := protocol.NewNonce()
-				_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "lab", Nonce: nonce[:]})
-				created <- err
-			}()
-			<-held.begun
+			created := held.during(func() error {
+				_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "lab", Nonce: tt.Nonce()})
+				return err
+			})
 			undone, shown := w.replica.Undone(), false
 			w.replica.View(func(c *catalog.Catalog) { _, shown = c.GroupNamed("lab") })
 			if !shown {
@@ -103,17 +115,12 @@ func TestReadsWaitForTheDisk(t *testing.T) {
 func TestEventsWaitForTheDisk(t *testing.T) {
 	for name, outcome := range map[string]error{"stored": nil, "refused": errors.New("no space left on device")} {
 		t.Run(name, func(t *testing.T) {
-			held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
-			w := newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }})
+			w, held := newHeldWorld(t)
 			ada := w.user("ada")
-			held.holds.Store(true)
-			created := make(chan error, 1)
-			go func() {
-				nonce := protocol.NewNonce()
-				_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "lab", Nonce: nonce[:]})
-				created <- err
-			}()
-			<-held.begun
+			created := held.during(func() error {
+				_, err := tt.Do(ada, ada.At().CreateGroup, &pb.CreateGroupRequest{Name: "lab", Nonce: tt.Nonce()})
+				return err
+			})
 			events := ada.StartAttach()
 			await(t, "the stream is registered", func() bool { return w.server.Streams() == 1 })
 			time.Sleep(50 * time.Millisecond)
@@ -139,8 +146,7 @@ func TestEventsWaitForTheDisk(t *testing.T) {
 
 // A refusal of a call that reads waits for the disk as its answer does.
 func TestRefusedReadsWaitForTheDisk(t *testing.T) {
-	held := &heldStore{begun: make(chan struct{}), answer: make(chan error)}
-	w := newWorld(t, options{store: func(s store.Store) store.Store { held.Store = s; return held }})
+	w, held := newHeldWorld(t)
 	ada, bob, _ := pair(w)
 	members := func() error {
 		_, err := tt.Do(bob, bob.At().ListMembers, &pb.GroupRequest{Group: tt.Group("g")})
@@ -149,13 +155,7 @@ func TestRefusedReadsWaitForTheDisk(t *testing.T) {
 	if err := members(); err != nil {
 		t.Fatal(err)
 	}
-	held.holds.Store(true)
-	left := make(chan error, 1)
-	go func() {
-		_, err := tt.Do(ada, ada.At().RemoveMember, &pb.MemberRequest{Group: tt.Group("g"), User: tt.User("bob")})
-		left <- err
-	}()
-	<-held.begun
+	left := held.during(func() error { return ada.Remove("g", "bob") })
 	listed := make(chan error, 1)
 	go func() { listed <- members() }()
 	select {

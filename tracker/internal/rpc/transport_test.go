@@ -59,7 +59,7 @@ func TestClockHeaders(t *testing.T) {
 	}
 	check("refusal")
 	ada.Session = nil
-	if _, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{}); err == nil {
+	if _, err := ada.Groups(); err == nil {
 		t.Fatal("a list without a session")
 	}
 	check("refusal before the handler")

@@ -48,6 +48,12 @@ func (c *Client) CreateGroup(name string) (id []byte) {
 	return r.GetGroupId()
 }
 
+// Groups lists the groups of the user, the first page of them.
+func (c *Client) Groups() ([]*pb.GroupEntry, error) {
+	r, err := Do(c, c.at.ListGroups, &pb.ListGroupsRequest{})
+	return r.GetGroups(), err
+}
+
 // Join asks to join.
 func (c *Client) Join(group string) error {
 	_, err := Do(c, c.at.JoinGroup, &pb.GroupRequest{Group: Group(group)})
