@@ -3,11 +3,7 @@ package replica_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -139,139 +135,7 @@ func manifest(t testing.TB, name string) *protocol.Manifest {
 	}
 }
 
-func TestDiskFull(t *testing.T) {
-	t.Parallel()
-	nodes := cluster(t, 2)
-	disk := &faulty{Store: store.NewMem()}
-	nodes[0].store = disk
-	for _, nd := range nodes {
-		nd.start(true, nodes...)
-	}
-	awaitConnected(t, nodes...)
-	nodes[0].mustRegister("ada")
-	before := nodes[0].root()
-	disk.set(true)
-	for _, name := range []string{"bob", "cleo"} {
-		if _, err := nodes[0].register(name, userID(name)); codeOf(err) != protocol.CodeTrackerFull {
-			t.Errorf("register %s with a full disk: %v, want E_TRACKER_FULL", name, err)
-		}
-		if nodes[0].hasUser(name) || nodes[1].hasUser(name) {
-			t.Errorf("%s is shown although it could not be stored", name)
-		}
-	}
-	if nodes[0].root() != before {
-		t.Error("the catalog differs from what the store holds")
-	}
-	if nodes[0].Serving() != nil {
-		t.Error("reading does not work any more")
-	}
-	// The other one goes on and tells that nobody else has it.
-	if s, err := nodes[1].register("dan", userID("dan")); err != nil || s.On != 1 {
-		t.Errorf("at the other tracker: %+v, %v, want on 1", s, err)
-	}
-	disk.set(false)
-	await(t, "writes again", func() bool {
-		_, err := nodes[0].register("bob", userID("bob"))
-		return err == nil
-	})
-	awaitEqual(t, nodes...)
-	if !nodes[0].hasUser("dan") || !nodes[1].hasUser("bob") {
-		t.Error("not all there after room was made")
-	}
-}
-
-// sly is a store that says once that a commit failed, which is on disk.
-type sly struct {
-	store.Store
-	fail atomic.Bool
-}
-
-func (s *sly) Commit(b store.Batch) error {
-	if err := s.Store.Commit(b); err != nil || !s.fail.CompareAndSwap(true, false) {
-		return err
-	}
-	return errNoSpace
-}
-
-// What a commit has stored that was reported as failed counts from then on, and
-// everybody is told.
-func TestFailedCommitThatIsOnDisk(t *testing.T) {
-	t.Parallel()
-	nodes := cluster(t, 2)
-	disk := &sly{Store: store.NewMem()}
-	nodes[0].store = disk
-	for _, nd := range nodes {
-		nd.start(true, nodes...)
-	}
-	awaitConnected(t, nodes...)
-	disk.fail.Store(true)
-	if _, err := nodes[0].register("ada", userID("ada")); codeOf(err) != protocol.CodeTrackerFull {
-		t.Fatalf("a commit that failed: %v, want E_TRACKER_FULL", err)
-	}
-	if !nodes[0].hasUser("ada") {
-		t.Fatal("what is on disk is not in the catalog")
-	}
-	for i, nd := range nodes {
-		await(t, fmt.Sprintf("tracker %d tells of it", i+1), func() bool {
-			nd.mu.Lock()
-			defer nd.mu.Unlock()
-			return slices.ContainsFunc(nd.changes, func(f catalog.Fact) bool { return strings.HasPrefix(string(f.Key), "user/") })
-		})
-	}
-	await(t, "writes again", func() bool {
-		_, err := nodes[0].register("bob", userID("bob"))
-		return err == nil
-	})
-}
-
 // A fault in one change ends neither the tracker nor the changes beside it.
-// What is refused for the sake of a change that the disk then refuses is refused
-// for the disk: that change is not there.
-func TestRefusedTogether(t *testing.T) {
-	nd := cluster(t, 1)[0]
-	disk := &faulty{Store: nd.store}
-	held := &heldStore{disk, make(chan struct{}), make(chan struct{})}
-	go func() { // to begin with
-		<-held.begun
-		held.release <- struct{}{}
-	}()
-	nd.store = held
-	nd.start(true)
-	nd.awaitReady()
-	go func() { _ = nd.Note(t.Context(), "note") }()
-	<-held.begun
-	var errs [2]error
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() {
-			_, errs[i] = nd.propose(func(c *catalog.Catalog) ([]catalog.Draft, error) {
-				if c.Len() > 0 {
-					return nil, errNameTaken
-				}
-				return catalog.SetDisabled(userID("ada"), true), nil
-			})
-		})
-	}
-	await(t, "both wait", func() bool { return nd.Queued() == 2 })
-	held.release <- struct{}{}
-	<-held.begun
-	disk.set(true)
-	go func() {
-		for range held.begun {
-			held.release <- struct{}{}
-		}
-	}()
-	defer close(held.begun)
-	defer nd.stop()
-	held.release <- struct{}{}
-	wg.Wait()
-	for _, err := range errs {
-		if codeOf(err) != protocol.CodeTrackerFull {
-			t.Errorf("err = %v, want E_TRACKER_FULL", err)
-		}
-	}
-}
-
 func TestPanicInAChange(t *testing.T) {
 	nd := running(t, 1)[0]
 	_, err := nd.propose(func(*catalog.Catalog) ([]catalog.Draft, error) { panic("a fault") })
