@@ -1,6 +1,7 @@
 package dial_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/sec"
 	ma "github.com/multiformats/go-multiaddr"
@@ -16,9 +18,9 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/dial"
 )
 
-func newHost(t *testing.T, addrs ...string) host.Host {
+func newHost(t *testing.T, at string, more ...libp2p.Option) host.Host {
 	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings(addrs...), libp2p.DisableRelay())
+	h, err := libp2p.New(append(more, libp2p.ListenAddrStrings(at), libp2p.DisableRelay())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,5 +98,29 @@ func TestConnect(t *testing.T) {
 	}
 	if known := a.Peerstore().Addrs(gone.ID()); len(known) != 3 {
 		t.Errorf("kept %v", known)
+	}
+}
+
+// A peer that was away is reached as soon as it is back: libp2p would wait for
+// seconds after a refusal, and for minutes after some of them.
+func TestReachedWhenItIsBack(t *testing.T) {
+	a := newHost(t, "/ip4/127.0.0.1/tcp/0")
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := newHost(t, "/ip4/127.0.0.1/tcp/0", libp2p.Identity(key))
+	id, at := away.ID(), away.Addrs()
+	if err := away.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := dial.Connect(t.Context(), a, id, at, options); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("away: %v, want that it is asked and refuses", err)
+		}
+	}
+	newHost(t, at[0].String(), libp2p.Identity(key))
+	if err := dial.Connect(t.Context(), a, id, at, options); err != nil {
+		t.Errorf("back: %v", err)
 	}
 }
