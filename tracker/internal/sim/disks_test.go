@@ -119,13 +119,22 @@ func TestWipedTracker(t *testing.T) {
 		m.start()
 		time.Sleep(time.Minute)
 		m.waits()
-		// Killed in the middle of catching up, it starts over and waits again.
 		for _, o := range w.members[1:] {
 			w.net.slow(m.id, o.id, 50*time.Millisecond)
 			w.net.slow(o.id, m.id, 50*time.Millisecond)
 		}
 		w.heal()
 		m.catchUp(all, func() bool { return len(m.disk.copied()) > 0 })
+		// Cut off in the middle of catching up, it waits again.
+		w.cut(m)
+		time.Sleep(time.Minute)
+		m.waits()
+		m.kill()
+		m.wipe()
+		m.start()
+		w.heal()
+		m.catchUp(all, func() bool { return len(m.disk.copied()) > 0 })
+		// Killed in the middle, it does as well.
 		m.kill()
 		w.cut(m)
 		m.start()
