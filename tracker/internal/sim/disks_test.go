@@ -68,6 +68,34 @@ func TestOldCopyOfADisk(t *testing.T) {
 	})
 }
 
+// With the others there, a tracker with an old copy serves nobody before it has
+// what they have: who was removed meanwhile must not get in.
+func TestOldCopyCatchesUpFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 3, 1)
+		w.start()
+		w.awaitReady()
+		w.fill(50)
+		w.settle()
+		m := w.members[0]
+		old := m.disk.copied()
+		for i := range uint64(50) {
+			w.members[1].must(act{kind: "register", n: 100 + i, name: fmt.Sprint("late-", i)})
+		}
+		w.settle()
+		all := 0
+		m.view(func(c *catalog.Catalog) { all = c.Len() })
+		m.kill()
+		m.disk.restore(old)
+		for _, o := range w.members[1:] {
+			w.net.slow(m.id, o.id, 20*time.Millisecond)
+			w.net.slow(o.id, m.id, 20*time.Millisecond)
+		}
+		m.start()
+		m.catchUp(all, nil)
+	})
+}
+
 // catchUp waits until a tracker serves, and looks all the time whether it does
 // so with half of the catalog. It returns early when stop says so.
 func (m *member) catchUp(want int, stop func() bool) {
