@@ -14,6 +14,8 @@ const (
 	maxMemory = 500 << 20
 	// maxList is what 99 of 100 listing calls may take at most meanwhile.
 	maxList = 500 * time.Millisecond
+	// oneHash is what checking a password takes of the heap.
+	oneHash = 19 << 20
 	// listing is for how long such calls are made at least.
 	listing = 3 * time.Second
 )
@@ -32,6 +34,17 @@ func TestHundredClientsLoseATracker(t *testing.T) { loseATracker(t, 20, 100, fal
 func TestLongThousandClientsLoseATracker(t *testing.T) {
 	long(t)
 	loseATracker(t, 100, 1000, true)
+}
+
+// allocated is how many bytes the trackers but the first have allocated so far.
+func (w *town) allocated() (sum int64) {
+	w.Helper()
+	for _, p := range w.trackers[1:] {
+		var s trackerState
+		p.Ask("collect", &s)
+		sum += s.Allocated
+	}
+	return sum
 }
 
 // loseATracker kills one of three trackers under clients that list groups and files.
@@ -68,6 +81,7 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 	if os.Getenv("P2PSHARE_CROWD_PROFILE") != "" {
 		w.trackers[1].Tell("profile")
 	}
+	allocated := -w.allocated()
 	ctx, cancel := context.WithCancel(t.Context())
 	lists := make(chan []call, 1)
 	go func() { lists <- c.list(ctx, accounts, 20) }()
@@ -93,6 +107,7 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 	}
 	cancel()
 	all := <-lists
+	allocated += w.allocated()
 	for _, made := range all {
 		w.ok(made.err)
 	}
@@ -116,6 +131,10 @@ func loseATracker(t *testing.T, users, clients int, timed bool) {
 	t.Logf("clients and trackers used %v of CPU for the move and %d calls", (cpu + cpuTime()).Round(time.Millisecond), len(all))
 	if logins != 0 {
 		t.Errorf("the move took %d checks of a password", -logins)
+	}
+	t.Logf("the trackers allocated %d KiB for each client that moved, calls included", allocated>>10/int64(lost))
+	if allocated > int64(lost)*oneHash/2 {
+		t.Errorf("the trackers allocated %d MiB while %d clients moved: as if passwords had been checked", allocated>>20, lost)
 	}
 	if s := c.state(); s.Ended > 0 || s.Refused > 0 {
 		t.Errorf("sessions ended and offers refused: %+v", s)

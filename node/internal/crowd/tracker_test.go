@@ -29,6 +29,7 @@ type trackerState struct {
 	Online     int
 	Goroutines int
 	Heap       int64 // bytes in use behind a collection
+	Allocated  int64 // bytes since the start, which "collect" tells as well
 	Logins     int   // passwords checked or hashed, by the activity log
 	CPU        time.Duration
 }
@@ -76,7 +77,7 @@ func beTracker(parent *reexec.Parent) error {
 			s := t.Status()
 			err = parent.Answer(trackerState{
 				Serving: s.Serving, Connected: s.Connected, Online: s.Online,
-				Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc), Logins: logins.get(), CPU: cpuTime(),
+				Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc), Allocated: int64(mem.TotalAlloc), Logins: logins.get(), CPU: cpuTime(),
 			})
 		case "profile":
 			var f *os.File
