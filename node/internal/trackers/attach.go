@@ -30,6 +30,9 @@ const (
 // errReplaced ends the push stream of a session that is not in use any more.
 var errReplaced = errors.New("the session has changed")
 
+// errDropped ends a push stream at a tracker that the network has dropped from its list.
+var errDropped = protocol.Errorf(protocol.CodeNoTracker, "it is no longer in the list of trackers")
+
 // errSilent ends a push stream on which nothing comes, not even keep-alives.
 var errSilent = protocol.Errorf(protocol.CodeNoTracker, "it has fallen silent")
 
@@ -179,6 +182,9 @@ func (c *Client) attach(t *tracker, s *session, moved <-chan any) (held bool, er
 			c.deliver()
 			if now := c.currentSession(); now == nil || now.ID != s.ID {
 				return held, errReplaced
+			}
+			if !c.known.trusted(id) {
+				return held, errDropped
 			}
 		case <-c.ctx.Done():
 			return held, errClosed

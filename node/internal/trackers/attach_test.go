@@ -100,6 +100,37 @@ func TestStreamsThatDoNotLast(t *testing.T) {
 	}
 }
 
+// The push stream does not stay at a tracker that the network has dropped.
+func TestStreamAtADroppedTrackerEnds(t *testing.T) {
+	t.Parallel()
+	attached := make(chan *fake, 10)
+	a, b := newFake(t, attached), newFake(t, attached)
+	a.notReady = true
+	a.roster = []*pb.TrackerInfo{{PeerId: a.host.ID().String(), Addrs: []string{a.addr.String()}}}
+	u := newUser(t, func(cfg *trackers.Config) {
+		_ = cfg.Store.SetLearned(map[string][]string{b.host.ID().String(): {b.addr.String()}})
+	}, a.entry(1))
+	if err := u.SetSession(sealed(t, a.key, u.host.ID(), time.Now()), network); err != nil {
+		t.Fatal(err)
+	}
+	u.Run()
+	if awaitFake(t, attached) != b {
+		t.Fatal("attached to the tracker that does not serve")
+	}
+	await[trackers.Attached](t, u)
+	a.set(func() { a.notReady = false })
+	b.set(func() { b.fail = failed(protocol.Errorf(protocol.CodeTrackerFull, "no room")) })
+	if _, err := u.createGroup(t); err != nil {
+		t.Fatal(err)
+	}
+	if awaitFake(t, attached) != a {
+		t.Error("not attached to the tracker that is left")
+	}
+	if err := await[trackers.Detached](t, u).Err; protocol.CodeOf(err) != protocol.CodeNoTracker {
+		t.Errorf("detached with %v", err)
+	}
+}
+
 func TestRefusedOffersAreTold(t *testing.T) {
 	t.Parallel()
 	a := newFake(t, nil)

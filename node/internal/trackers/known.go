@@ -193,7 +193,8 @@ func (k *known) decline(t *tracker) {
 }
 
 // learn takes what the tracker t said of the network's trackers. Only listed
-// ones can add trackers, and one that they no longer name is forgotten.
+// ones can add trackers, and one that they no longer name is forgotten: a push
+// stream there ends.
 func (k *known) learn(t *tracker, infos []*pb.TrackerInfo) {
 	if !t.listed || len(infos) == 0 || len(infos) > protocol.MaxElements {
 		return
@@ -201,6 +202,7 @@ func (k *known) learn(t *tracker, infos []*pb.TrackerInfo) {
 	k.mu.Lock()
 	names := map[peer.ID]bool{}
 	changed := false
+	var idle []*http.Transport
 	for _, info := range infos {
 		id, err := peer.Decode(info.GetPeerId())
 		if err != nil || id == k.client.cfg.Host.ID() {
@@ -219,10 +221,14 @@ func (k *known) learn(t *tracker, infos []*pb.TrackerInfo) {
 	}
 	before, again := k.named[t.id]
 	kept := k.list[:0:0]
-	var dropped []*tracker
+	dropped := false
 	for _, o := range k.list {
 		if !o.listed && !names[o.id] && (!again || before[o.id]) {
-			dropped = append(dropped, o)
+			log.Infow("tracker is not named any more", "tracker", o.address)
+			dropped = true
+			if o.transport != nil {
+				idle = append(idle, o.transport)
+			}
 			continue
 		}
 		kept = append(kept, o)
@@ -230,14 +236,14 @@ func (k *known) learn(t *tracker, infos []*pb.TrackerInfo) {
 	k.list, k.named[t.id] = kept, names
 	remember := k.learned()
 	k.mu.Unlock()
-	if !changed && len(dropped) == 0 {
+	if !changed && !dropped {
 		return
 	}
-	for _, o := range dropped {
-		log.Infow("tracker is not named any more", "tracker", o.address)
-		if o.transport != nil {
-			o.transport.CloseIdleConnections()
-		}
+	for _, transport := range idle {
+		transport.CloseIdleConnections()
+	}
+	if dropped {
+		nudge(k.client.wake) // the push stream may be at one of them
 	}
 	if err := k.client.cfg.Store.SetLearned(remember); err != nil {
 		log.Errorw("cannot remember the network's trackers", "err", err)
