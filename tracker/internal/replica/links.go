@@ -30,6 +30,7 @@ type link struct {
 	id      peer.ID
 	name    string // the ID's text form
 	info    peer.AddrInfo
+	ctx     context.Context //nolint:containedctx // the lifetime of the link
 	cancel  context.CancelFunc
 	asks    chan chan struct{} // wants an attempt now, and to know its end
 	nudges  chan struct{}      // wants a round soon; holds one
@@ -53,8 +54,9 @@ type link struct {
 }
 
 // SetRoster replaces the list of the other trackers. One that is not in it any
-// more is a stranger at once: gossip goes on to whom it went before as long as
-// the connection stands, so that is closed.
+// more is a stranger at once. Who takes part in gossip is settled when a connection
+// is made, and stays so while that stands: those with trackers that were dropped,
+// or added, are closed.
 func (r *Replica) SetRoster(others []peer.AddrInfo) {
 	want := map[peer.ID]peer.AddrInfo{}
 	for _, info := range others {
@@ -62,19 +64,34 @@ func (r *Replica) SetRoster(others []peer.AddrInfo) {
 			want[info.ID] = info
 		}
 	}
-	for _, l := range r.links.replace(want, r.newLink) {
+	known := map[peer.ID]bool{}
+	for id := range want {
+		known[id] = r.links.has(id)
+	}
+	start := func(l *link) {
+		if !known[l.id] {
+			r.closePeer(l.id) // it may have come as a stranger: gossip would pass it by
+		}
+		r.tasks.run(func() { r.runLink(l.ctx, l) })
+		r.tasks.run(func() { r.runConfirmer(l.ctx, l) })
+	}
+	for _, l := range r.links.replace(want, r.newLink, start) {
 		l.cancel()
 		if _, stays := want[l.id]; stays {
 			continue
 		}
 		r.cfg.Host.ConnManager().Unprotect(l.id, trackerTag)
 		r.cfg.Host.Peerstore().ClearAddrs(l.id)
-		if err := r.cfg.Host.Network().ClosePeer(l.id); err != nil {
-			log.Debugw("close the connection of a former tracker", "tracker", l.name, "err", err)
-		}
+		r.closePeer(l.id)
 	}
 	r.proofs.doubt()
 	r.peersChanged()
+}
+
+func (r *Replica) closePeer(id peer.ID) {
+	if err := r.cfg.Host.Network().ClosePeer(id); err != nil {
+		log.Debugw("close a connection", "tracker", id.String(), "err", err)
+	}
 }
 
 // peersChanged has OnPeer told soon.
@@ -121,11 +138,11 @@ func (r *Replica) onPeer(id peer.ID, connected bool) {
 	}
 }
 
-// newLink starts the goroutines of a link. It is called without a lock held.
+// newLink makes a link that does not run yet. It is called without a lock held.
 func (r *Replica) newLink(info peer.AddrInfo) *link {
 	ctx, cancel := context.WithCancel(r.ctx)
 	l := &link{
-		id: info.ID, name: info.ID.String(), info: info, cancel: cancel,
+		id: info.ID, name: info.ID.String(), info: info, ctx: ctx, cancel: cancel,
 		asks: make(chan chan struct{}), nudges: make(chan struct{}, 1),
 		confirm: make(chan *confirmation, confirmQueue), slots: make(chan struct{}, maxStreams),
 		waiting: make(chan struct{}, maxWaiting), calls: make(chan struct{}, maxCalls),
@@ -134,14 +151,12 @@ func (r *Replica) newLink(info peer.AddrInfo) *link {
 	r.cfg.Host.Peerstore().ClearAddrs(info.ID) // those of an older list
 	r.cfg.Host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
 	r.cfg.Host.ConnManager().Protect(info.ID, trackerTag)
-	r.tasks.run(func() { r.runLink(ctx, l) })
-	r.tasks.run(func() { r.runConfirmer(ctx, l) })
 	return l
 }
 
-// replace brings the links to want: it makes what is new and returns what is
-// gone. A tracker whose addresses changed is made anew.
-func (ls *links) replace(want map[peer.ID]peer.AddrInfo, open func(peer.AddrInfo) *link) (gone []*link) {
+// replace brings the links to want: it makes what is new, starts it once it is in
+// the list, and returns what is gone. A tracker whose addresses changed is made anew.
+func (ls *links) replace(want map[peer.ID]peer.AddrInfo, open func(peer.AddrInfo) *link, start func(*link)) (gone []*link) {
 	ls.mu.Lock()
 	kept := map[peer.ID]*link{}
 	for id, l := range ls.byID {
@@ -171,6 +186,7 @@ func (ls *links) replace(want map[peer.ID]peer.AddrInfo, open func(peer.AddrInfo
 		if done {
 			l.cancel()
 		}
+		start(l)
 	}
 	return gone
 }

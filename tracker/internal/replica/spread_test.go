@@ -3,10 +3,12 @@ package replica_test
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -238,6 +240,34 @@ func TestRosterShrinks(t *testing.T) {
 	nodes[0].SetRoster(infos(nodes))
 	awaitConnected(t, nodes...)
 	awaitEqual(t, nodes...)
+}
+
+// A tracker that was there, as a stranger, before it was added to the lists hears
+// gossip like any other.
+func TestAddedTrackerGetsGossip(t *testing.T) {
+	nodes := cluster(t, 2)
+	tables := []*fakePresence{newPresence(1), newPresence(2)}
+	for i, nd := range nodes {
+		// Without a nudge no round comes within the patience of the test.
+		nd.config = func(c *replica.Config) { c.Presence, c.Interval = tables[i], time.Minute }
+	}
+	first, added := nodes[0], nodes[1]
+	first.start(true)
+	first.awaitReady()
+	added.start(false, nodes...)
+	await(t, "the stranger is there", func() bool { return first.host.Network().Connectedness(added.id) == network.Connected })
+	time.Sleep(500 * time.Millisecond) // its subscription has come, and was refused
+	first.SetRoster(infos(nodes))
+	awaitConnected(t, nodes...)
+	time.Sleep(time.Second) // the rounds at the beginning are over
+	n := 0
+	await(t, "a change of the leases", func() bool {
+		if n%50 == 0 { // a tracker gets what is published once pubsub has it in the mesh
+			first.SpreadPresence(tables[0].add(&pb.Lease{PeerId: fmt.Sprint(n)}))
+		}
+		n++
+		return len(tables[1].of(first.id.String()).GetLeases()) > 0
+	})
 }
 
 func TestOnPeer(t *testing.T) {
