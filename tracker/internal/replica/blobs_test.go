@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -147,7 +148,10 @@ func TestStrangeManifestsAreRefused(t *testing.T) {
 		}
 		reply := &pb.SyncReply{Hello: &pb.SyncHello{NetworkId: id[:], WallMs: time.Now().UnixMilli()}}
 		if ask := req.GetGetBlob(); ask != nil {
-			blob := &pb.Blob{Data: asked[protocol.FileID(ask.GetId())].Encode()}
+			blob := &pb.Blob{Data: strange.Encode()}
+			if m := asked[protocol.FileID(ask.GetId())]; m != nil {
+				blob.Data = m.Encode()
+			}
 			blob.Size = uint64(len(blob.Data))
 			if len(ask.GetMore()) > 0 {
 				blob.More = [][]byte{strange.Encode()}
@@ -159,24 +163,36 @@ func TestStrangeManifestsAreRefused(t *testing.T) {
 	if err := liar.Connect(t.Context(), nodes[0].info()); err != nil {
 		t.Fatal(err)
 	}
-	var facts []*pb.Fact
-	for _, m := range asked {
-		stamp := &pb.Stamp{WallMs: time.Now().UnixMilli(), Origin: nodes[1].id.String()}
-		share := catalog.Share{Group: groupID(1), File: m.ID(), User: userID("ada"), Peer: nodes[1].id.String()}
-		for _, d := range catalog.New().ShareFile(share, m, 100) {
-			facts = append(facts, &pb.Fact{Key: string(d.Key), Value: d.Value, Stamp: stamp})
+	tell := func(of ...*protocol.Manifest) {
+		t.Helper()
+		var facts []*pb.Fact
+		for _, m := range of {
+			stamp := &pb.Stamp{WallMs: time.Now().UnixMilli(), Origin: nodes[1].id.String()}
+			share := catalog.Share{Group: groupID(1), File: m.ID(), User: userID("ada"), Peer: nodes[1].id.String()}
+			for _, d := range catalog.New().ShareFile(share, m, 100) {
+				facts = append(facts, &pb.Fact{Key: string(d.Key), Value: d.Value, Stamp: stamp})
+			}
+		}
+		_, err := rawCall(t, liar, nodes[0], &pb.SyncRequest{Body: &pb.SyncRequest_StoreFacts{StoreFacts: &pb.StoreFacts{Facts: facts}}})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	before := nodes[0].Refused()
-	_, err := rawCall(t, liar, nodes[0], &pb.SyncRequest{Body: &pb.SyncRequest_StoreFacts{StoreFacts: &pb.StoreFacts{Facts: facts}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tell(slices.Collect(maps.Values(asked))...)
 	for _, m := range asked {
 		await(t, "what was asked for is there", func() bool { return hasBlob(t, nodes[0], m.ID(), m.Encode()) })
 	}
 	if has, err := nodes[0].HasManifest(strange.ID()); has || err != nil || nodes[0].Refused() == before {
 		t.Errorf("the strange one is here: %v, %v; %d refusals", has, err, nodes[0].Refused()-before)
+	}
+	// Nor is it taken for the one that was asked for.
+	other := manifest(t, "other")
+	before = nodes[0].Refused()
+	tell(other)
+	await(t, "it is refused", func() bool { return nodes[0].Refused() > before })
+	if has, err := nodes[0].HasManifest(other.ID()); has || err != nil {
+		t.Errorf("another manifest was taken for the one asked for: %v, %v", has, err)
 	}
 }
 
