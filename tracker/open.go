@@ -235,6 +235,11 @@ func (t *Tracker) run() {
 		select {
 		case <-tick.C:
 			t.presence.Sweep()
+		case <-t.replica.Done():
+			if err := t.Err(); err != nil {
+				t.note(Activity{What: "ended", Result: string(protocol.CodeOf(err)), Detail: err.Error()})
+			}
+			return
 		case <-t.stop:
 			return
 		}

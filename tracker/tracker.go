@@ -88,6 +88,14 @@ func Limits() []Limit {
 // Ready is closed once the tracker serves.
 func (t *Tracker) Ready() <-chan struct{} { return t.ready }
 
+// Done is closed once the tracker serves no more: it is being closed, or it has
+// found its catalog damaged. Then Err tells so, and nothing is left but to Close it.
+func (t *Tracker) Done() <-chan struct{} { return t.replica.Done() }
+
+// Err returns why the tracker has ended by itself: E_STATE, with what is to be
+// done. Nil while it serves and after Close.
+func (t *Tracker) Err() error { return t.replica.Err() }
+
 // Addr returns the full multiaddr at which it serves.
 func (t *Tracker) Addr() string { return t.addr }
 

@@ -99,7 +99,11 @@ func runTracker(c *cli.Context, std streams) error {
 		return err
 	}
 	serveTracker(ctx, t, cfg, std, hangup, c.Args().Get(0))
-	if err := t.Close(); err != nil {
+	err = t.Close()
+	if damage := t.Err(); damage != nil {
+		return damage
+	}
+	if err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
 	return nil
@@ -195,14 +199,16 @@ func parseLimits(given []string) (limits map[string]string, onlyHelp bool, err e
 }
 
 // serveTracker waits until the tracker serves, says so, and carries out what
-// the console says until it or a signal ends it. At each hangup it reads the
-// list at path again.
+// the console says until it or a signal ends it, or it ends by itself. At each
+// hangup it reads the list at path again.
 func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, std streams, hangup <-chan os.Signal, path string) {
 	lines := readConsole(ctx, std.in)
 	ready := t.Ready()
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-t.Done():
 			return
 		case <-ready:
 			ready = nil

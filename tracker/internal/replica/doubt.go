@@ -51,7 +51,7 @@ func (w *writer) resolve() {
 // heal makes the catalog what the store holds after a failed commit, and opens
 // the store for changes again once it takes a value.
 func (w *writer) heal() {
-	if !w.full.Load() {
+	if !w.full.Load() || w.r.Err() != nil {
 		return
 	}
 	if w.stale {

@@ -116,8 +116,9 @@ type Replica struct {
 	awaited *verifiers
 	blobs   *blobs
 	gossip  *gossip
-	peers   chan struct{}    // wakes tellPeers; holds one
-	notify  network.Notifiee // told of connections, from Open to Close
+	damage  atomic.Pointer[error] // see Err
+	peers   chan struct{}         // wakes tellPeers; holds one
+	notify  network.Notifiee      // told of connections, from Open to Close
 	standing
 }
 
@@ -169,6 +170,7 @@ func Open(cfg Config) (*Replica, error) {
 		r.cancel()
 		return nil, err
 	}
+	r.cfg.Store = &guarded{Store: cfg.Store, whole: r.whole}
 	if err := r.openGossip(); err != nil {
 		r.cancel()
 		return nil, fmt.Errorf("open gossip: %w", err)

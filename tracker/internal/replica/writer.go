@@ -137,6 +137,10 @@ func (w *writer) gather(first *job) []*job {
 }
 
 func (w *writer) commit(jobs []*job) {
+	if w.r.Err() != nil {
+		finish(jobs, errClosing())
+		return
+	}
 	if w.full.Load() {
 		finish(jobs, errFull())
 		return
@@ -155,11 +159,16 @@ func (w *writer) commit(jobs []*job) {
 			w.full.Store(true)
 			w.doubt(t)
 			w.heal()
-			w.ended() // reading goes on, whatever the disk
+			refusal := errFull()
+			if w.r.Err() != nil {
+				refusal = errClosing() // as those hear who wait for the commit
+			} else {
+				w.ended() // reading goes on, whatever the disk
+			}
 			for _, j := range jobs {
 				j.err = nil // it may be about what another one of them has not written
 			}
-			finish(jobs, errFull())
+			finish(jobs, refusal)
 			return
 		}
 		if !t.network.IsZero() {

@@ -34,7 +34,7 @@ var _ Store = (*Bolt)(nil)
 
 // Commit implements Store.
 func (b *Bolt) Commit(batch Batch) error {
-	err := b.db.Update(func(tx *bolt.Tx) error {
+	err := b.update(func(tx *bolt.Tx) error {
 		if err := putFacts(tx.Bucket([]byte(factBucket)), &batch); err != nil {
 			return err
 		}
@@ -227,15 +227,19 @@ func (b *Bolt) Meta(name string) (value []byte, err error) {
 // Close implements Store. It waits for commits and reads under way.
 func (b *Bolt) Close() error { return b.wrap("close", b.db.Close()) }
 
+func (b *Bolt) update(f func(*bolt.Tx) error) error {
+	return guard(func() error { return b.db.Update(f) })
+}
+
 func (b *Bolt) view(op string, f func(*bolt.Tx) error) error {
-	return b.wrap(op, b.db.View(f))
+	return b.wrap(op, guard(func() error { return b.db.View(f) }))
 }
 
 func (b *Bolt) wrap(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errDamaged):
+	case errors.Is(err, errDamaged), protocol.CodeOf(err) == protocol.CodeState:
 		return b.damaged(err)
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return ErrClosed

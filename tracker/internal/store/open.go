@@ -53,16 +53,25 @@ func options() *bolt.Options {
 	return &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, NoStatistics: true}
 }
 
-// open opens the file. What inspect has let pass should not make bbolt panic,
-// nor fault in its memory map; if it does, that ends here as E_STATE.
-func (b *Bolt) open() (err error) {
+// guard runs what uses the file. bbolt panics over pages that are damaged, and
+// faults in its memory map where they cannot be read: that ends here as E_STATE.
+func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = b.damaged(fmt.Errorf("%v", p))
+			err = &protocol.Error{Code: protocol.CodeState, Msg: fmt.Sprint(p)}
 		}
 	}()
-	db, err := bolt.Open(b.path, 0o600, options())
+	return f()
+}
+
+// open opens the file, which inspect has let pass.
+func (b *Bolt) open() error {
+	var db *bolt.DB
+	err := guard(func() (err error) {
+		db, err = bolt.Open(b.path, 0o600, options())
+		return err
+	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return protocol.Errorf(protocol.CodeLocked, "another p2pshare uses %s; stop it first", b.path)
@@ -79,8 +88,8 @@ func (b *Bolt) open() (err error) {
 func (b *Bolt) damaged(err error) error {
 	return &protocol.Error{
 		Code: protocol.CodeState,
-		Msg: fmt.Sprintf("the catalog %s is damaged; nothing was changed. Move it away and start again: "+
-			"the tracker then catches up from the others", b.path),
+		Msg: fmt.Sprintf("the catalog %s is damaged. Move it away and start again: the tracker then catches up "+
+			"from the others; where there is no other one, put the latest copy of the catalog in its place", b.path),
 		Err: err,
 	}
 }

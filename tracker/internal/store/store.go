@@ -33,7 +33,8 @@ func (b *Batch) Empty() bool {
 	return len(b.Put)+len(b.Delete)+len(b.Blobs)+len(b.DeleteBlobs)+len(b.Meta) == 0
 }
 
-// Store is safe for concurrent use. Its implementations pass storetest.
+// Store is safe for concurrent use. Its implementations pass storetest. Any
+// method may return E_STATE: what it has come upon is damaged, for good.
 type Store interface {
 	// Commit returns when the batch is on disk. After an error either nothing
 	// or, if the very last step failed, all of it may be there: what Records
