@@ -33,7 +33,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// The same goes for what multicast DNS says of interfaces without IPv6. We
 	// ourselves write no log this way.
 	log.SetOutput(io.Discard)
-	err := newApp(streams{stdin, stdout, stderr}).Run(args)
+	out := &output{to: stdout}
+	err := newApp(streams{stdin, out, stderr}).Run(args)
+	if err == nil {
+		err = out.failure()
+	}
 	if _, told := errors.AsType[toldError](err); !told {
 		tell(stderr, err)
 	}
@@ -91,6 +95,9 @@ func versionText() string {
 
 // isTerminal reports whether the stream is a terminal.
 func isTerminal(stream any) bool {
+	if o, ok := stream.(*output); ok {
+		stream = o.to
+	}
 	f, ok := stream.(*os.File)
 	return ok && fileIsTerminal(f)
 }

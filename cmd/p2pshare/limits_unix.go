@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"syscall"
 )
@@ -22,4 +23,8 @@ func maxOpenFiles() (n uint64, ok bool) {
 		return 0, false
 	}
 	return min(uint64(limit.Cur), math.MaxInt64), true //nolint:unconvert // it is signed on some systems
+}
+
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -212,7 +212,9 @@ func serveTracker(ctx context.Context, t *tracker.Tracker, cfg tracker.Config, s
 			return
 		case <-ready:
 			ready = nil
-			fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr())
+			if _, err := fmt.Fprintf(std.out, "tracker %d ready %s\n", cfg.Number, t.Addr()); err != nil {
+				tell(std.err, err)
+			}
 		case <-hangup:
 			reload(t, std, path)
 		case text, open := <-lines:

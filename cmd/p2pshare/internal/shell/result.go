@@ -60,16 +60,18 @@ type fault struct {
 	Message string        `json:"message"`
 }
 
-// answer prints the result of a command that succeeded.
-func (s *Shell) answer(name string, r result) {
+// answer prints the result of a command that succeeded. It fails if that cannot
+// be written.
+func (s *Shell) answer(name string, r result) error {
+	var err error
 	if s.JSON {
 		f := r.object()
-		s.object(answer{Command: name, OK: true, Result: &f})
+		err = s.object(answer{Command: name, OK: true, Result: &f})
 	} else {
-		s.print(r)
+		err = s.print(r)
 	}
 	if r.stored == nil {
-		return
+		return err
 	}
 	if r.stored.Already {
 		s.Progress.Note("note: nothing changed, this had come true before")
@@ -80,6 +82,7 @@ func (s *Shell) answer(name string, r result) {
 	if r.stored.On == 1 && r.stored.Trackers > 1 {
 		s.Progress.Note(fmt.Sprintf("note: stored on 1 of %d trackers; the others get it once they are reachable", r.stored.Trackers))
 	}
+	return err
 }
 
 func (r result) object() fields {
@@ -91,10 +94,13 @@ func (r result) object() fields {
 	return f
 }
 
-func (s *Shell) print(r result) {
+func (s *Shell) print(r result) error {
 	for _, l := range r.lines {
-		_, _ = io.WriteString(s.Out, l+"\n")
+		if _, err := io.WriteString(s.Out, l+"\n"); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // fail prints an error and returns it. partial is what was achieved before it.
@@ -109,9 +115,9 @@ func (s *Shell) fail(name string, err error, partial *result) error {
 			f := partial.object()
 			a.Result = &f
 		}
-		s.object(a)
+		_ = s.object(a) // the error is told below, too
 	} else if partial != nil {
-		s.print(*partial)
+		_ = s.print(*partial) // the command fails as it is
 	}
 	_, _ = fmt.Fprintf(s.Err, "error: %s (%s)\n", message, code)
 	return err
@@ -133,12 +139,13 @@ func hasCode(err error) bool {
 	return ok
 }
 
-func (s *Shell) object(v any) {
+func (s *Shell) object(v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(v) // maps, strings and numbers: nothing that cannot be encoded
-	_, _ = io.WriteString(s.Out, asciiControls(strings.TrimSuffix(b.String(), "\n"))+"\n")
+	_, err := io.WriteString(s.Out, asciiControls(strings.TrimSuffix(b.String(), "\n"))+"\n")
+	return err
 }
 
 // asciiControls writes those characters of a JSON text that a terminal might

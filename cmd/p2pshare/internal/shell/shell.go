@@ -103,12 +103,14 @@ func (s *Shell) Run(ctx context.Context, line string) error {
 	res, err := c.run(ctx, s, call)
 	switch {
 	case errors.Is(err, ErrQuit):
-		s.answer(name, res)
+		_ = s.answer(name, res) // there is nothing in it that could be missed
 		return ErrQuit
 	case err != nil:
 		return s.fail(name, err, &res)
 	}
-	s.answer(name, res)
+	if err := s.answer(name, res); err != nil {
+		return s.fail(name, err, nil)
+	}
 	return nil
 }
 
