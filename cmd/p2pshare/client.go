@@ -308,6 +308,7 @@ func (r clientRun) commandsOver(ctx context.Context, client shell.Client, interr
 		err = r.script(ctx, s)
 	}
 	if !r.stay || (r.stopAtFirst && err != nil) {
+		s.TellUnfinished()
 		return err
 	}
 	select { // in a script there are no interrupts: they end the context

@@ -61,7 +61,7 @@ func (q *queue) err() error {
 	if len(reasons) == 0 {
 		reasons = []string{"none is known"}
 	}
-	return protocol.Errorf(protocol.CodeNoTracker, "no tracker reachable (%s); running downloads go on", strings.Join(reasons, "; "))
+	return protocol.Errorf(protocol.CodeNoTracker, "no tracker reachable (%s)", strings.Join(reasons, "; "))
 }
 
 // reason says in a few words why a tracker failed.

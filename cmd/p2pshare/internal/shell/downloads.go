@@ -197,9 +197,27 @@ func unfinished(ctx context.Context, d Download, timeout time.Duration) error {
 		if why == "" {
 			why = "it waits"
 		}
-		return protocol.Errorf(p.Reason, "%s is not through after %v: %s; it goes on in the background", protocol.Quote(p.Name), timeout, why)
+		return protocol.Errorf(p.Reason, "%s is not through after %v: %s; %s", protocol.Quote(p.Name), timeout, why, goesOn)
 	}
-	return protocol.Errorf(protocol.CodeBusy, "%s is at %d %% after %v; it goes on in the background", protocol.Quote(p.Name), snapshot(p).Percent(), timeout)
+	return protocol.Errorf(protocol.CodeBusy, "%s is at %d %% after %v; %s", protocol.Quote(p.Name), snapshot(p).Percent(), timeout, goesOn)
+}
+
+// goesOn is what becomes of a download that a command leaves. It is so in a
+// script, too, which may end with that command.
+const goesOn = "it goes on while this client runs, and when it starts again"
+
+// TellUnfinished says which downloads that commands of this shell began end
+// with the process: for a client that does not stay.
+func (s *Shell) TellUnfinished() {
+	when := "when this client starts again"
+	if _, err := s.Client.User(); err != nil {
+		when = "at the next login"
+	}
+	for _, d := range s.background {
+		if p := d.Progress(); !isOver(p.State) && p.State != node.Paused {
+			s.Progress.Note(fmt.Sprintf("note: %s is not through; it goes on %s (\"wait\" as the last command waits for it, --stay keeps the client running)", protocol.Quote(p.Name), when))
+		}
+	}
 }
 
 func downloaded(r node.Result) result {

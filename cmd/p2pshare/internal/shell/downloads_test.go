@@ -71,7 +71,7 @@ func TestDownloadTimeout(t *testing.T) {
 				if passed := time.Since(start); passed != 30*time.Second {
 					t.Errorf("it took %v", passed)
 				}
-				if !strings.Contains(r.err.String(), "it goes on in the background ("+string(tt.code)+")") {
+				if !strings.Contains(r.err.String(), "; it goes on while this client runs, and when it starts again ("+string(tt.code)+")") {
 					t.Errorf("errors %q", r.err)
 				}
 				// It did not end, so a later wait tells its end.
@@ -83,6 +83,37 @@ func TestDownloadTimeout(t *testing.T) {
 					t.Errorf("output %q", r.out)
 				}
 			})
+		})
+	}
+}
+
+// What a script began and left ends with it; those that are over or paused do not.
+func TestTellUnfinished(t *testing.T) {
+	const left = " (\"wait\" as the last command waits for it, --stay keeps the client running)\n"
+	tests := []struct {
+		name, user, want string
+		state            node.State
+	}{
+		{"under way", "ada", "note: \"a.bin\" is not through; it goes on when this client starts again" + left, node.Downloading},
+		{"waiting", "ada", "note: \"a.bin\" is not through; it goes on when this client starts again" + left, node.Waiting},
+		{"logged out", "", "note: \"a.bin\" is not through; it goes on at the next login" + left, node.Downloading},
+		{"paused", "ada", "", node.Paused},
+		{"complete", "ada", "", node.Complete},
+		{"failed", "ada", "", node.Failed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(false)
+			d := newDownload(node.Progress{Group: "docs", Name: "a.bin", State: node.Downloading, Total: 10})
+			r.client.next, r.client.downloads = d, []shell.Download{d, stuck("of another run")}
+			if err := r.Run(t.Context(), "download_file docs a.bin &"); err != nil {
+				t.Fatal(err)
+			}
+			d.progress.State, r.client.user = tt.state, tt.user
+			r.TellUnfinished()
+			if got := r.err.String(); got != tt.want {
+				t.Errorf("notes %q, want %q", got, tt.want)
+			}
 		})
 	}
 }
