@@ -58,6 +58,16 @@ func (c *client) share(group, path string) {
 	c.w.ok(err)
 }
 
+// seeded is ada's group g with bob in it; she shares f.bin, of that size.
+func (w *world) seeded(size int) (ada, bob *client, path string) {
+	w.Helper()
+	ada, bob = w.user("ada"), w.user("bob")
+	w.group("g", ada, bob)
+	path = w.file("f.bin", size)
+	ada.share("g", path)
+	return ada, bob, path
+}
+
 // begin starts a download as soon as the group's news have come.
 func (c *client) begin(group, name string) (d *node.Download) {
 	c.w.Helper()

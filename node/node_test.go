@@ -113,10 +113,7 @@ func TestLittleMemory(t *testing.T) {
 func TestTargetIsNeverReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 700_000)
-	ada.share("g", path)
+	_, bob, path := w.seeded(700_000)
 	taken := filepath.Join(w.folder("downloads-bob"), "f.bin")
 	w.ok(os.WriteFile(taken, []byte("mine"), 0o644))
 	_, err := bob.Download(t.Context(), "g", "f.bin", "")
@@ -132,10 +129,7 @@ func TestTargetIsNeverReplaced(t *testing.T) {
 func TestRestartGoesOnWithoutLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 3<<20)
-	ada.share("g", path)
+	ada, bob, path := w.seeded(3 << 20)
 	w.ok(ada.Close())
 	d := bob.begin("g", "f.bin")
 	w.eventually("it waits for a seeder", func() bool { return d.Progress().Reason == protocol.CodeNoSeeders })

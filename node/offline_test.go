@@ -30,10 +30,7 @@ func TestDownloadGoesOnWithoutTrackers(t *testing.T) {
 func TestLogoutWithoutTrackersIsToldLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 100_000)
-	ada.share("g", path)
+	ada, bob, path := w.seeded(100_000)
 	w.ok(w.trackers[0].Close())
 	w.ok(ada.Close())
 

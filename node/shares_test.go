@@ -15,10 +15,7 @@ import (
 func TestPassingFaultKeepsTheShare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 100_000)
-	ada.share("g", path)
+	ada, bob, path := w.seeded(100_000)
 	w.ok(os.Rename(path, path+".away"))
 	w.ok(os.Symlink(path, path)) // a loop
 	if s := ada.onlyShare(); s.State != "sharing" {

@@ -36,10 +36,7 @@ func TestEndedShareWithoutTrackersIsToldLater(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 1)
-			ada, bob := w.user("ada"), w.user("bob")
-			w.group("g", ada, bob)
-			path := w.file("f.bin", 100_000)
-			ada.share("g", path)
+			ada, bob, path := w.seeded(100_000)
 			other := w.folder("bobs") + "/f.bin"
 			w.ok(os.WriteFile(other, []byte("of bob"), 0o644))
 			_, _, err := bob.Share(t.Context(), "g", other, nil)
@@ -62,10 +59,7 @@ func TestEndedShareWithoutTrackersIsToldLater(t *testing.T) {
 func TestSharedAgainBeforeTheEndIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 100_000)
-	ada.share("g", path)
+	ada, bob, path := w.seeded(100_000)
 	w.ok(w.trackers[0].Close())
 	_, err := ada.Unshare(t.Context(), "g", "f.bin")
 	w.ok(err)
@@ -87,10 +81,7 @@ func TestSharedAgainBeforeTheEndIsTold(t *testing.T) {
 func TestNewContentEndsTheOldShare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	ada, bob := w.user("ada"), w.user("bob")
-	w.group("g", ada, bob)
-	path := w.file("f.bin", 100_000)
-	ada.share("g", path)
+	ada, bob, path := w.seeded(100_000)
 	w.ok(os.WriteFile(path, []byte("something new"), 0o644))
 	ada.share("g", path)
 	files, err := bob.Files(t.Context(), "g")
