@@ -36,7 +36,7 @@ func TestDamagedCatalogIsRebuilt(t *testing.T) {
 	if err := p.Wait(n.ctx); err == nil || p.ExitCode() != 53 {
 		t.Fatalf("with a damaged catalog it ends with %d, want 53 for E_STATE", p.ExitCode())
 	}
-	for _, want := range []string{"E_STATE", path, "Move it away and start again"} {
+	for _, want := range []string{"E_STATE", path, "Move it away and start again", "catches up from the others"} {
 		if !strings.Contains(p.Stderr(), want) {
 			t.Errorf("it does not say %q: %s", want, p.Stderr())
 		}
