@@ -116,7 +116,7 @@ func runClient(c *cli.Context, std streams) error {
 		err = confirmTrackers(asking, n, interrupts, stopAsking)
 	}
 	if err == nil {
-		err = r.commandsOver(ctx, shell.ForNode(n), interrupts)
+		err = r.commandsOver(ctx, n, interrupts)
 	}
 	if closeErr := n.Close(); closeErr != nil && err == nil {
 		err = fmt.Errorf("close: %w", closeErr)
@@ -298,9 +298,12 @@ func (r clientRun) options(asking context.Context, log *logFile) []node.Option {
 }
 
 // commandsOver runs the shell or the script, then stays if it is to.
-func (r clientRun) commandsOver(ctx context.Context, client shell.Client, interrupts <-chan os.Signal) error {
-	s := shell.New(shell.Options{Client: client, Out: r.std.out, Err: r.std.err, JSON: r.json, Progress: r.renderer()})
+func (r clientRun) commandsOver(ctx context.Context, n *node.Node, interrupts <-chan os.Signal) error {
+	s := shell.New(shell.Options{Client: shell.ForNode(n), Out: r.std.out, Err: r.std.err, JSON: r.json, Progress: r.renderer()})
 	defer s.Progress.Close()
+	if r.acceptNew {
+		s.Introduce = n.ConfirmTrackers
+	}
 	var err error
 	if r.interactive {
 		err = s.Interact(ctx, shell.Terminal{In: r.std.in, Out: r.std.out, History: filepath.Join(r.data, "history"), Interrupts: interrupts})

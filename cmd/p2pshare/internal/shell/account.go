@@ -133,6 +133,9 @@ func (c *command) fields() fields { return fields{"name": c.name, "args": c.args
 func quit(context.Context, *Shell, call) (result, error) { return result{}, ErrQuit }
 
 func listTrackers(ctx context.Context, s *Shell, _ call) (result, error) {
+	if s.Introduce != nil {
+		s.Introduce(ctx)
+	}
 	var r result
 	all := []fields{}
 	for _, t := range s.Client.Trackers(ctx) {

@@ -33,6 +33,9 @@ type Options struct {
 	Progress progress.Renderer
 	// Secret asks for a password that is not on the line; nil: it must be there.
 	Secret func(ctx context.Context, prompt string) (string, error)
+	// Introduce decides about trackers that are not known yet, before they are
+	// listed; nil: that is done already, or nobody may decide.
+	Introduce func(ctx context.Context)
 	// SecretTwice makes commands that set a password ask for it twice.
 	SecretTwice bool
 }
