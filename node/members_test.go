@@ -65,3 +65,25 @@ func TestLeavingEndsSharesAndOwnershipPasses(t *testing.T) {
 		t.Errorf("groups %+v", groups)
 	}
 }
+
+// Why a share ended stays true when the user is a member again, and says what to do.
+func TestShareOfAFormerMember(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ada, bob := w.user("ada"), w.user("bob")
+	w.group("g", ada, bob)
+	path := w.file("f.bin", 10)
+	bob.share("g", path)
+	_, err := ada.RemoveMember(t.Context(), "g", "bob")
+	w.ok(err)
+	w.eventually("the share ends", func() bool { return bob.onlyShare().State == "stopped" })
+	w.join("g", ada, bob)
+	want := "you ceased to be a member of the group; once you are one again, upload_file shares it again"
+	if s := bob.onlyShare(); s.State != "stopped" || s.Reason != want {
+		t.Errorf("the share is %+v", s)
+	}
+	bob.share("g", path)
+	if s := bob.onlyShare(); s.State != "sharing" {
+		t.Errorf("shared again it is %+v", s)
+	}
+}

@@ -198,7 +198,7 @@ func (a *account) synced(s *pb.Synced) {
 	}
 	a.mu.Unlock()
 	for id, name := range lost {
-		a.lostGroup(id, name, "you are no longer a member of the group")
+		a.lostGroup(id, name, ceasedToBeMember)
 	}
 }
 
@@ -212,6 +212,10 @@ func (a *account) seederChanged(c *pb.SeederChange) {
 		d.seeder(c.GetSeeder(), c.GetGone())
 	}
 }
+
+// ceasedToBeMember is why shares ended, and stays true of them when the user is
+// a member again.
+const ceasedToBeMember = "you ceased to be a member of the group; once you are one again, upload_file shares it again"
 
 func (a *account) memberChanged(m *pb.MemberChange) {
 	n := a.node
@@ -238,7 +242,7 @@ func (a *account) memberChanged(m *pb.MemberChange) {
 		n.closeDisallowed()
 		if self {
 			was := a.isMember(group)
-			a.lostGroup(group, m.GetGroup(), "you are no longer a member of the group")
+			a.lostGroup(group, m.GetGroup(), ceasedToBeMember)
 			if was { // otherwise the user left, and knows
 				e.Kind, e.Text = "removed", "you are no longer a member of "+e.Group
 			}
