@@ -44,6 +44,7 @@ type Download struct {
 	part      *filestore.Partial // while it grows
 	swarm     *swarm.Swarm
 	known     map[peer.ID]swarm.Peer // who offered the file
+	asked     bool                   // a tracker has told who offers it
 	latest    swarm.Progress
 	waits     error       // what it waits for outside of the swarm
 	prepares  preparation // what it does before it is fetched

@@ -28,8 +28,7 @@ func TestPauseSurvivesRestart(t *testing.T) {
 
 	bob = w.node("bob")
 	d = bob.onlyDownload()
-	w.eventually("what is on disk is counted", func() bool { return d.Progress().Done > 0 })
-	if again := d.Progress(); again.State != node.Paused || again.Done > p.Done {
+	if again := d.Progress(); again.State != node.Paused || again.Done == 0 || again.Done > p.Done {
 		t.Errorf("after the restart %+v, before %+v", again, p)
 	}
 	w.ok(d.Resume())
@@ -42,6 +41,23 @@ func TestPauseSurvivesRestart(t *testing.T) {
 	if left := bob.partials(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// What was fetched before a restart is shown from the first moment on.
+func TestRestartShowsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	_, bob, d, release := w.midTransfer()
+	w.ok(d.Pause(t.Context())) // what it has is on disk then
+	w.ok(d.Resume())
+	w.ok(bob.Close())
+	bob = w.node("bob")
+	d = bob.onlyDownload()
+	if p := d.Progress(); p.State == node.Paused || p.Done == 0 {
+		t.Errorf("after the restart %+v", p)
+	}
+	release()
+	w.same(bob.finish(d), w.source("big.bin"))
 }
 
 func TestDownloadAgainResumes(t *testing.T) {

@@ -80,6 +80,8 @@ func (d *Download) Progress() Progress {
 		p.State, p.Reason, p.Message = Preparing, "", d.prepares.what
 	case l.Reason == protocol.CodeNoSeeders && !online:
 		p.Reason, p.Message = protocol.CodeNoTracker, "no tracker reachable that could tell who has this file; the download goes on by itself"
+	case l.Reason == protocol.CodeNoSeeders && !d.asked && len(d.known) == 0:
+		p.Message = "asking a tracker who has this file; progress is kept"
 	}
 	if p.Reason != "" {
 		p.State = Waiting

@@ -65,6 +65,7 @@ func (d *Download) askForPeers(ctx context.Context, s *swarm.Swarm) {
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
+		defer d.change(func() { d.asked = true })
 		for _, seeder := range res.GetSeeders() {
 			d.addPeer(s, seeder)
 		}

@@ -84,6 +84,9 @@ func newAccount(n *Node, s *records.Session) (*account, error) {
 	}
 	for _, r := range downloads {
 		d := newDownload(a, r)
+		if d.unfinished() {
+			d.latest.Done = d.onDisk() // what is shown until it runs again
+		}
 		d.begun = true
 		a.downloads[d.key] = d
 	}

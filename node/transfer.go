@@ -57,10 +57,6 @@ func (d *Download) run() {
 // cancels it, or it fails.
 func (d *Download) fetchAll() {
 	began := time.Now()
-	if d.record().State == recPaused {
-		done := d.onDisk()
-		d.change(func() { d.latest.Done = done })
-	}
 	err := d.ready()
 	for err == nil {
 		if err = d.stretch(); err == nil {
@@ -204,7 +200,7 @@ func (d *Download) open(ctx context.Context) (*filestore.Partial, error) {
 	part, err := filestore.OpenPartialTelling(ctx, r.Target, m, n.records.Journal(r.User, r.Group, r.File), func(bytes int64) {
 		d.change(func() {
 			found += bytes
-			d.latest.Done = found
+			d.latest.Done = max(d.latest.Done, found)
 		})
 	})
 	if err != nil {
