@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -25,8 +26,9 @@ func (t *Tracker) SetTrackers(entries []roster.Entry) error {
 	t.listMu.Lock()
 	defer t.listMu.Unlock()
 	t.rpc.SetRoster(list)
-	t.replica.SetRoster(others(list, t.own.ID))
-	t.trackers.Store(int64(len(list)))
+	entries = slices.Clone(entries)
+	t.list.Store(&entries)
+	t.replica.SetRoster(withoutSelf(list, t.own.ID))
 	t.note(Activity{What: "list changed", Result: "ok", Detail: fmt.Sprintf("%d trackers", len(list))})
 	return nil
 }
@@ -59,7 +61,7 @@ func checkList(entries []roster.Entry) ([]peer.AddrInfo, error) {
 	return list, nil
 }
 
-func others(list []peer.AddrInfo, self peer.ID) []peer.AddrInfo {
+func withoutSelf(list []peer.AddrInfo, self peer.ID) []peer.AddrInfo {
 	var out []peer.AddrInfo
 	for _, t := range list {
 		if t.ID != self {

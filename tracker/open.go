@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,8 +48,8 @@ type Tracker struct {
 	cfg      Config
 	own      roster.Entry
 	addr     string
-	trackers atomic.Int64 // of the list
-	listMu   sync.Mutex   // one change of the list at a time
+	list     atomic.Pointer[[]roster.Entry]
+	listMu   sync.Mutex // one change of the list at a time
 	unlock   func() error
 	host     libp2phost.Host
 	store    store.Store
@@ -95,7 +94,7 @@ func New(cfg Config) (*Tracker, error) {
 		return nil, err
 	}
 	t := &Tracker{cfg: cfg, own: own, stop: make(chan struct{}), ready: make(chan struct{})}
-	t.trackers.Store(int64(len(list)))
+	t.list.Store(&cfg.Trackers)
 	t.close = sync.OnceValue(t.shut)
 	if err := t.open(key, own, list, limits); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -166,7 +165,7 @@ func (t *Tracker) open(key crypto.PrivKey, own roster.Entry, list []peer.AddrInf
 	})
 	t.rpc = service
 	t.replica, err = replica.Open(replica.Config{
-		Host: t.host, Store: db, Roster: others(list, own.ID),
+		Host: t.host, Store: db, Roster: withoutSelf(list, own.ID),
 		NewNetwork: t.cfg.NewNetwork, BeginAfter: beginAfter(t.cfg.Dir),
 		OnChange: service.FactsChanged,
 		OnPeer: func(id peer.ID, connected bool) {
@@ -223,51 +222,6 @@ func (t *Tracker) awaitReady() {
 		}
 	}
 	close(t.ready)
-}
-
-// run looks after what nobody else watches, until Close.
-func (t *Tracker) run() {
-	tick := time.NewTicker(sweep)
-	defer tick.Stop()
-	reason := "not yet asked"
-	patience := time.Now().Add(settling)
-	for {
-		select {
-		case <-tick.C:
-			t.presence.Sweep()
-		case <-t.replica.Done():
-			if err := t.Err(); err != nil {
-				t.note(Activity{What: "ended", Result: string(protocol.CodeOf(err)), Detail: err.Error()})
-			}
-			return
-		case <-t.stop:
-			return
-		}
-		now := ""
-		if err := t.replica.Serving(); err != nil {
-			now = err.Error()
-		}
-		if now != "" && time.Now().Before(patience) {
-			continue
-		}
-		if now != reason {
-			reason = now
-			t.noteServing(reason)
-		}
-	}
-}
-
-func (t *Tracker) noteServing(reason string) {
-	if reason == "" {
-		t.note(Activity{What: "serving", Result: "ok"})
-		return
-	}
-	reason = strings.TrimSuffix(reason, replica.Advice)
-	if t.replica.Network().IsZero() {
-		reason += "; exactly one tracker of a new network begins it (--new-network)"
-	}
-	log.Warnw("takes no requests", "reason", reason)
-	t.note(Activity{What: "not serving", Result: string(protocol.CodeBusy), Detail: reason, Warn: true})
 }
 
 // Close flushes and ends everything, and waits for it, 5 s at most.

@@ -52,7 +52,8 @@ type Config struct {
 // Activity is one line of the activity log. All text is fit for a terminal.
 type Activity struct {
 	Time   time.Time
-	Warn   bool
+	Warn   bool   // for the operator's eyes
+	Mended bool   // for them, too: what an earlier one warned of is over
 	What   string // "login", "create_group", "tracker connected", ...
 	User   string
 	Peer   string
@@ -65,12 +66,14 @@ type Activity struct {
 // Status is what the console's status command shows.
 type Status struct {
 	Serving             bool
-	Reason              string // why not serving
-	Connected, Trackers int    // both with this one
+	Reason              string   // why not serving
+	Trouble             string   // with the disk, and what to do; changes may be refused
+	Connected, Trackers int      // both with this one
+	Missing             []string // of the others, which is not connected, and what to do
+	Behind              []string // of those connected, with which nothing was exchanged for how long
 	Users, Groups       int
 	Files               int
 	Online              int // clients, at all trackers
-	Lag                 time.Duration
 }
 
 // Limit is a rate that Config.Limits may replace.
@@ -101,13 +104,12 @@ func (t *Tracker) Addr() string { return t.addr }
 
 // Status returns a snapshot.
 func (t *Tracker) Status() Status {
+	list, others := t.roster(), t.replica.Others()
 	s := Status{
-		Serving: true, Connected: len(t.replica.Connected()) + 1, Trackers: int(t.trackers.Load()),
-		Online: t.presence.Online(), Lag: t.replica.Lag(),
+		Reason: t.reason(), Trouble: t.trouble(t.replica.Disk()), Trackers: len(list), Connected: 1 + there(others),
+		Missing: missing(list, others), Behind: behind(list, others, time.Now()), Online: t.presence.Online(),
 	}
-	if err := t.replica.Serving(); err != nil {
-		s.Serving, s.Reason = false, err.Error()
-	}
+	s.Serving = s.Reason == ""
 	t.replica.View(func(c *catalog.Catalog) {
 		n := c.Counts()
 		s.Users, s.Groups, s.Files = n.Users, n.Groups, n.Files
@@ -137,6 +139,8 @@ func (t *Tracker) note(a Activity) {
 // forward gives the service's lines to the caller's log.
 func (t *Tracker) forward(a rpc.Activity) {
 	if t.cfg.Log != nil {
-		t.cfg.Log(Activity(a))
+		t.cfg.Log(Activity{
+			Time: a.Time, Warn: a.Warn, What: a.What, User: a.User, Peer: a.Peer, Group: a.Group, Object: a.Object, Result: a.Result, Detail: a.Detail,
+		})
 	}
 }

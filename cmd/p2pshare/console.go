@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker"
@@ -51,7 +50,7 @@ func console(ctx context.Context, t consoleTracker, std streams, text string) (q
 	case name == "status" && len(args) == 0:
 		printStatus(std.out, t.Status())
 	case name == "help" && len(args) == 0:
-		fmt.Fprint(std.out, "status\tshow trackers connected, users, groups, files, clients online, lag\n"+
+		fmt.Fprint(std.out, "status\tshow trackers connected, users, groups, files, clients online, lag, and what to do where something is wrong\n"+
 			"reset_password USER\tgive a user a new random password and print it\n"+
 			"disable_user USER\tlock a user out\n"+
 			"enable_user USER\tlet a user in again\n"+
@@ -78,11 +77,20 @@ func console(ctx context.Context, t consoleTracker, std streams, text string) (q
 // statusLines is how many lines printStatus prints.
 const statusLines = 7
 
+// printStatus prints a line for each thing, with what is wrong about it and what
+// to do in that line.
 func printStatus(out io.Writer, s tracker.Status) {
-	serving := "yes"
-	if !s.Serving {
-		serving = "no: " + protocol.Printable(s.Reason)
+	serving, lag := "yes", "none"
+	switch {
+	case !s.Serving:
+		serving = "no: " + s.Reason
+	case s.Trouble != "":
+		serving = "yes, but: " + s.Trouble
 	}
-	fmt.Fprintf(out, "serving\t%s\ntrackers\t%d of %d connected\nusers\t%d\ngroups\t%d\nfiles\t%d\nonline\t%d\nlag\t%s\n",
-		serving, s.Connected, s.Trackers, s.Users, s.Groups, s.Files, s.Online, s.Lag.Round(time.Millisecond))
+	if len(s.Behind) > 0 {
+		lag = "nothing was exchanged with " + strings.Join(s.Behind, ", ")
+	}
+	missing := strings.Join(append([]string{""}, s.Missing...), "; ")
+	fmt.Fprintf(out, "serving\t%s\ntrackers\t%d of %d connected%s\nusers\t%d\ngroups\t%d\nfiles\t%d\nonline\t%d\nlag\t%s\n",
+		protocol.Printable(serving), s.Connected, s.Trackers, protocol.Printable(missing), s.Users, s.Groups, s.Files, s.Online, protocol.Printable(lag))
 }

@@ -33,9 +33,14 @@ const earlyLog = 64 << 10
 type logFile struct {
 	file *lumberjack.Logger
 
-	mu    sync.Mutex
-	begun bool
-	early []byte
+	// onChange, if set, is told when it cannot be written, and when it can again
+	// (nil). It must be set before begin.
+	onChange func(error)
+
+	mu     sync.Mutex
+	begun  bool
+	early  []byte
+	failed bool
 }
 
 // begin writes what was kept, and from now on everything.
@@ -45,11 +50,12 @@ func (l *logFile) begin() {
 	l.begun, l.early = true, nil
 	l.mu.Unlock()
 	if len(early) > 0 {
-		_, _ = l.file.Write(early) // as in line
+		l.write(early)
 	}
 }
 
-// Write writes, or keeps, whole lines.
+// Write writes, or keeps, whole lines. It never fails: a log that cannot be
+// written stops no work, and those who write it would tell of it line by line.
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	begun := l.begun
@@ -60,7 +66,19 @@ func (l *logFile) Write(p []byte) (int, error) {
 	if !begun {
 		return len(p), nil
 	}
-	return l.file.Write(p)
+	l.write(p)
+	return len(p), nil
+}
+
+func (l *logFile) write(p []byte) {
+	_, err := l.file.Write(p)
+	l.mu.Lock()
+	changed := l.failed != (err != nil)
+	l.failed = err != nil
+	l.mu.Unlock()
+	if changed && l.onChange != nil {
+		l.onChange(err)
+	}
 }
 
 // Close ends the log.
@@ -97,5 +115,5 @@ func (l *logFile) line(at time.Time, pairs ...string) {
 		}
 	}
 	b.WriteByte('\n')
-	_, _ = l.Write([]byte(b.String())) // a log that cannot be written stops no work
+	_, _ = l.Write([]byte(b.String())) // it never fails
 }

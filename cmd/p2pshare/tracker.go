@@ -85,10 +85,20 @@ func runTracker(c *cli.Context, std streams) error {
 		return err
 	}
 	defer log.Close()
+	log.onChange = func(err error) {
+		if err != nil {
+			fmt.Fprintln(std.err, "warning: what happens now is not logged: "+protocol.Printable(err.Error()))
+			return
+		}
+		fmt.Fprintln(std.err, "note: what happens is logged again")
+	}
 	cfg.Log = func(a tracker.Activity) {
 		log.line(a.Time, "what", a.What, "user", a.User, "peer", a.Peer, "group", a.Group, "object", a.Object, "result", a.Result, "detail", a.Detail)
-		if a.Warn {
-			fmt.Fprintln(std.err, "warning: "+warning(a))
+		switch {
+		case a.Warn:
+			fmt.Fprintln(std.err, "warning: "+forOperator(a))
+		case a.Mended:
+			fmt.Fprintln(std.err, "note: "+forOperator(a))
 		}
 	}
 	t, err := tracker.New(cfg)
@@ -246,10 +256,11 @@ func reload(t interface {
 	fmt.Fprintf(std.out, "list of trackers read again: %s\n", listed(entries))
 }
 
-func warning(a tracker.Activity) string {
+// forOperator is a line of the log for a terminal.
+func forOperator(a tracker.Activity) string {
 	parts := []string{a.What}
 	for _, p := range []string{a.User, a.Peer, a.Group, a.Object, a.Result, a.Detail} {
-		if p != "" {
+		if p != "" && p != "ok" {
 			parts = append(parts, p)
 		}
 	}

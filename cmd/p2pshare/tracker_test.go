@@ -16,12 +16,17 @@ import (
 
 // fakeTracker answers the console.
 type fakeTracker struct {
-	err   error
-	calls []string
+	err    error
+	calls  []string
+	status func(*tracker.Status)
 }
 
 func (f *fakeTracker) Status() tracker.Status {
-	return tracker.Status{Serving: true, Connected: 1, Trackers: 2, Users: 3, Groups: 4, Files: 5, Online: 6, Lag: 7 * time.Millisecond}
+	s := tracker.Status{Serving: true, Connected: 1, Trackers: 2, Users: 3, Groups: 4, Files: 5, Online: 6}
+	if f.status != nil {
+		f.status(&s)
+	}
+	return s
 }
 
 func (f *fakeTracker) ResetPassword(_ context.Context, user string) (string, error) {
@@ -48,7 +53,7 @@ func TestConsole(t *testing.T) {
 		quit       bool
 	}{
 		{"blank", "  ", nil, "", "", "", false},
-		{"status", "STATUS", nil, "serving\tyes\ntrackers\t1 of 2 connected\nusers\t3\ngroups\t4\nfiles\t5\nonline\t6\nlag\t7ms\n", "", "", false},
+		{"status", "STATUS", nil, "serving\tyes\ntrackers\t1 of 2 connected\nusers\t3\ngroups\t4\nfiles\t5\nonline\t6\nlag\tnone\n", "", "", false},
 		{"quit", "quit", nil, "", "", "", true},
 		{"exit", "Exit", nil, "", "", "", true},
 		{"reset", "reset_password bob", nil, "password of bob: new-random-word\n", "", "reset bob", false},
@@ -66,6 +71,39 @@ func TestConsole(t *testing.T) {
 			quit := console(t.Context(), f, streams{out: &out, err: &told}, tt.line)
 			if quit != tt.quit || out.String() != tt.out || told.String() != tt.told || strings.Join(f.calls, ";") != tt.calls {
 				t.Errorf("quit %v, output %q, errors %q, calls %v", quit, &out, &told, f.calls)
+			}
+		})
+	}
+}
+
+// What is wrong stands in the line that it is about, and adds none: who reads
+// status counts lines.
+func TestStatusTellsWhatIsWrong(t *testing.T) {
+	const rest = "users\t3\ngroups\t4\nfiles\t5\nonline\t6\n"
+	tests := []struct {
+		name   string
+		status func(*tracker.Status)
+		want   string
+	}{
+		{
+			"not serving", func(s *tracker.Status) { s.Serving, s.Reason = false, "it is blank" },
+			"serving\tno: it is blank\ntrackers\t1 of 2 connected\n" + rest + "lag\tnone\n",
+		},
+		{
+			"disk", func(s *tracker.Status) { s.Trouble = "the disk is full" },
+			"serving\tyes, but: the disk is full\ntrackers\t1 of 2 connected\n" + rest + "lag\tnone\n",
+		},
+		{
+			"others", func(s *tracker.Status) { s.Missing, s.Behind = []string{"tracker 2: away"}, []string{"tracker 3 for 20s"} },
+			"serving\tyes\ntrackers\t1 of 2 connected; tracker 2: away\n" + rest + "lag\tnothing was exchanged with tracker 3 for 20s\n",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			console(t.Context(), &fakeTracker{status: tt.status}, streams{out: &out}, "status")
+			if out.String() != tt.want || strings.Count(out.String(), "\n") != statusLines {
+				t.Errorf("got\n%swant\n%s", &out, tt.want)
 			}
 		})
 	}

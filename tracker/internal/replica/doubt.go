@@ -66,6 +66,7 @@ func (w *writer) heal() {
 	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
 	if err := w.r.cfg.Store.Commit(probe); err != nil {
 		log.Infow("store still takes no changes", "err", err)
+		w.disk.refused(err, time.Now())
 		w.stuck = true
 		return
 	}

@@ -44,13 +44,15 @@ type link struct {
 	connected bool // it has answered, and is of this network
 	heard     int  // how often found has noted so
 	answered  bool // it has said what it is, once at least
+	present   bool // it has done so since it was connected last, and has not refused since
 	named     bool // it has said last that it is part of a network
+	foreign   bool // of another one than this tracker
+	refusals  int  // rounds in a row that were refused though it was reached
 	late      bool // it missed the cap of a confirmation and has not answered since
 	behind    bool // presence of it was missed
 	failures  int  // rounds in a row that ran out of time
 	clock     reading
 	inStep    time.Time // end of the last complete exchange
-	strange   time.Time // when it was last warned that this is another network's
 }
 
 // SetRoster replaces the list of the other trackers. One that is not in it any
@@ -242,19 +244,6 @@ func (r *Replica) Connected() []peer.ID {
 	return out
 }
 
-// Lag returns the longest time since a completed exchange with a connected tracker.
-func (r *Replica) Lag() time.Duration {
-	var longest time.Duration
-	for _, l := range r.links.connected() {
-		l.mu.Lock()
-		if !l.inStep.IsZero() {
-			longest = max(longest, time.Since(l.inStep))
-		}
-		l.mu.Unlock()
-	}
-	return longest
-}
-
 func (l *link) isConnected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -313,6 +302,7 @@ func (r *Replica) notifiee() *network.NotifyBundle {
 			if l == nil || n.Connectedness(l.id) == network.Connected {
 				return
 			}
+			l.away()
 			r.lost(l)
 			l.nudge()
 		},

@@ -71,6 +71,7 @@ func (r *Replica) runLink(ctx context.Context, l *link) {
 // there is a connection.
 func (r *Replica) attempt(ctx context.Context, l *link) bool {
 	if err := r.connect(ctx, l); err != nil {
+		l.away()
 		r.lost(l)
 		log.Debugw("connect", "tracker", l.name, "err", err)
 		return false
@@ -95,6 +96,7 @@ func (r *Replica) exchange(ctx context.Context, l *link) {
 		if errors.Is(err, errQueued) {
 			return // it was not asked
 		}
+		r.noteRefusal(l, err)
 		r.unanswered(l, isTimeout(err))
 		return
 	}

@@ -93,7 +93,8 @@ func (r *Replica) awaitNetwork(begun time.Time) bool {
 
 // mayBegin reports whether there is nothing to wait for before NewNetwork is
 // begun: no tracker that answers is part of a network, however long it takes to
-// catch up with it, and those that do not answer had their time.
+// catch up with it; none refuses to talk to this one, as a network does whose list
+// is not up to date; and those that do not answer had their time.
 func (r *Replica) mayBegin(begun time.Time) bool {
 	if r.cfg.NewNetwork.IsZero() {
 		return false
@@ -101,9 +102,9 @@ func (r *Replica) mayBegin(begun time.Time) bool {
 	patient := time.Since(begun) < r.cfg.BeginAfter
 	for _, l := range r.links.all() {
 		l.mu.Lock()
-		named, silent := l.named, !l.answered
+		named, refuses, silent := l.named, l.refusals > 0, !l.answered
 		l.mu.Unlock()
-		if named || silent && patient {
+		if named || refuses || silent && patient {
 			return false
 		}
 	}

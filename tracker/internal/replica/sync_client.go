@@ -35,6 +35,8 @@ var (
 	// errQueued is with the error of a call that has not begun: its end says
 	// nothing of the other tracker.
 	errQueued = errors.New("too many calls to this tracker are under way")
+	// errNoStream is with the error of a call that the other side had no handler for.
+	errNoStream = errors.New("open sync stream")
 )
 
 // call sends one request and hands each frame of the reply to each. It never
@@ -50,7 +52,7 @@ func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each f
 	}
 	s, err := r.cfg.Host.NewStream(network.WithNoDial(ctx, "sync"), l.id, p2pproto.ID(protocol.SyncProtocol))
 	if err != nil {
-		return fmt.Errorf("open sync stream: %w", err)
+		return fmt.Errorf("%w: %w", errNoStream, err)
 	}
 	err = r.converse(ctx, l, s, req, each)
 	if err != nil {
@@ -148,12 +150,13 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 		return err
 	}
 	l.mu.Lock()
-	l.answered, l.named = true, !theirs.IsZero()
-	l.mu.Unlock()
 	ours := r.Network()
-	if !theirs.IsZero() && !ours.IsZero() && theirs != ours {
+	l.answered, l.present, l.named, l.refusals = true, true, !theirs.IsZero(), 0
+	l.foreign = !theirs.IsZero() && !ours.IsZero() && theirs != ours
+	foreign := l.foreign
+	l.mu.Unlock()
+	if foreign {
 		r.lost(l)
-		l.warnStrange()
 		return protocol.Errorf(protocol.CodeConfig, "the tracker %s belongs to another network", l.name)
 	}
 	l.noteClock(time.UnixMilli(h.GetWallMs()).Add(delay), r.cfg.Now())
@@ -161,18 +164,6 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 		r.found(l)
 	}
 	return nil
-}
-
-func (l *link) warnStrange() {
-	l.mu.Lock()
-	warn := time.Since(l.strange) > alarmEvery
-	if warn {
-		l.strange = time.Now()
-	}
-	l.mu.Unlock()
-	if warn {
-		log.Warnw("a tracker of the list belongs to another network; it is left alone", "tracker", l.name)
-	}
 }
 
 // helloNetwork returns the network of a hello, zero while blank.

@@ -33,6 +33,7 @@ type writer struct {
 	// full is set while the store takes nothing: the catalog is then what the
 	// store holds, and changes are refused.
 	full atomic.Bool
+	disk diskNote
 	// stale is set while the catalog has what could not be stored. Only the
 	// writer looks at it.
 	stale bool
@@ -156,6 +157,7 @@ func (w *writer) commit(jobs []*job) {
 		err := w.r.cfg.Store.Commit(t.batch)
 		if err != nil {
 			log.Errorw("store refused a change; reading goes on", "err", err)
+			w.disk.refused(err, time.Now())
 			w.full.Store(true)
 			w.doubt(t)
 			w.heal()

@@ -43,7 +43,7 @@ func (l *activityLog) add(c *call, result string) {
 	}
 	a := c.note
 	a.Result = result
-	a.Warn = protocol.Code(result) == protocol.CodeInternal || protocol.Code(result) == protocol.CodeTrackerFull
+	a.Warn = protocol.Code(result) == protocol.CodeInternal
 	if c.session == nil && !l.admit(c, &a) {
 		return
 	}

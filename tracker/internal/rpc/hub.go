@@ -212,12 +212,7 @@ func (s *Server) FactsChanged(facts []catalog.Fact) { s.hub.tell(news{facts: fac
 func (s *Server) OffersChanged(offers []presence.Change) { s.hub.tell(news{offers: offers}) }
 
 // TrackerChanged is the replica's OnPeer. It does not block.
-func (s *Server) TrackerChanged(id peer.ID, connected bool) {
-	what := "tracker connected"
-	if !connected {
-		what = "tracker lost"
-	}
-	s.activity.write(Activity{What: what, Peer: id.String(), Result: "ok", Warn: !connected})
+func (s *Server) TrackerChanged(peer.ID, bool) {
 	s.hub.tell(news{roster: true})
 }
 

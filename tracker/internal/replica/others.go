@@ -1,0 +1,88 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Standing is what another tracker of the list is to this one.
+type Standing int
+
+// The standings.
+const (
+	Away    Standing = iota // it does not answer
+	There                   // it is connected, and of this network
+	Waits                   // it answers, but one of the two is part of no network yet
+	Refuses                 // it is reached, but talks to this one as little as to a stranger
+	Foreign                 // it is part of another network
+)
+
+// Other is one of the other trackers of the list.
+type Other struct {
+	ID       peer.ID
+	Standing Standing
+	InStep   time.Time // end of the last complete exchange; zero: none yet
+}
+
+// sureRefusals is how many rounds in a row are refused before it is said of a
+// tracker that it does. One that is just starting or ending does so, too.
+const sureRefusals = 3
+
+// Others returns how the other trackers of the list stand, ordered by ID.
+func (r *Replica) Others() (out []Other) {
+	blank := r.Network().IsZero()
+	for _, l := range r.links.all() {
+		l.mu.Lock()
+		o := Other{ID: l.id, InStep: l.inStep}
+		switch {
+		case l.foreign:
+			o.Standing = Foreign
+		case l.connected:
+			o.Standing = There
+		case l.refusals >= sureRefusals:
+			o.Standing = Refuses
+		case l.present && (blank || !l.named):
+			o.Standing = Waits
+		}
+		l.mu.Unlock()
+		out = append(out, o)
+	}
+	return out
+}
+
+// away notes that there is no connection: what it said last counts no more.
+func (l *link) away() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.present, l.foreign, l.refusals = false, false, 0
+}
+
+// noteRefusal notes that a greeting had no answer though the connection, with a
+// tracker that has proved who it is, stands. That is what a tracker does whose
+// list does not name this one: it resets the stream, so that nobody learns more.
+func (r *Replica) noteRefusal(l *link, err error) {
+	if !isRefusal(err) || r.cfg.Host.Network().Connectedness(l.id) != network.Connected {
+		return
+	}
+	l.mu.Lock()
+	l.present = false
+	l.refusals++
+	again := l.refusals < sureRefusals
+	l.mu.Unlock()
+	if again {
+		l.nudge()
+	}
+}
+
+// isRefusal reports whether the other side ended the stream, or does not know the
+// protocol, as while it starts or ends.
+func isRefusal(err error) bool {
+	if isTimeout(err) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	return errors.Is(err, network.ErrReset) || errors.Is(err, errNoStream)
+}
