@@ -94,7 +94,9 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 			"serving\tyes, but: the disk is full\ntrackers\t1 of 2 connected\n" + rest + "lag\tnone\n",
 		},
 		{
-			"others", func(s *tracker.Status) { s.Missing, s.Behind = []string{"tracker 2: away"}, []string{"tracker 3 for 20s"} },
+			"others", func(s *tracker.Status) {
+				s.Missing, s.Behind = []string{"tracker 2: away"}, []string{"tracker 3 for 20s"}
+			},
 			"serving\tyes\ntrackers\t1 of 2 connected; tracker 2: away\n" + rest + "lag\tnothing was exchanged with tracker 3 for 20s\n",
 		},
 	}
