@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -29,7 +28,7 @@ type Other struct {
 }
 
 // sureRefusals is how many rounds in a row are refused before it is said of a
-// tracker that it does. One that is just starting or ending does so, too.
+// tracker that it does. One that is ending does so, too.
 const sureRefusals = 3
 
 // Others returns how the other trackers of the list stand, ordered by ID.
@@ -61,11 +60,12 @@ func (l *link) away() {
 	l.present, l.foreign, l.refusals = false, false, 0
 }
 
-// noteRefusal notes that a greeting had no answer though the connection, with a
+// noteRefusal notes that a greeting was refused though the connection, with a
 // tracker that has proved who it is, stands. That is what a tracker does whose
 // list does not name this one: it resets the stream, so that nobody learns more.
+// One that is just starting does not know the protocol yet; that is another error.
 func (r *Replica) noteRefusal(l *link, err error) {
-	if !isRefusal(err) || r.cfg.Host.Network().Connectedness(l.id) != network.Connected {
+	if isTimeout(err) || !errors.Is(err, network.ErrReset) || r.cfg.Host.Network().Connectedness(l.id) != network.Connected {
 		return
 	}
 	l.mu.Lock()
@@ -76,13 +76,4 @@ func (r *Replica) noteRefusal(l *link, err error) {
 	if again {
 		l.nudge()
 	}
-}
-
-// isRefusal reports whether the other side ended the stream, or does not know the
-// protocol, as while it starts or ends.
-func isRefusal(err error) bool {
-	if isTimeout(err) || errors.Is(err, context.Canceled) {
-		return false
-	}
-	return errors.Is(err, network.ErrReset) || errors.Is(err, errNoStream)
 }

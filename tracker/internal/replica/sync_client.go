@@ -35,8 +35,6 @@ var (
 	// errQueued is with the error of a call that has not begun: its end says
 	// nothing of the other tracker.
 	errQueued = errors.New("too many calls to this tracker are under way")
-	// errNoStream is with the error of a call that the other side had no handler for.
-	errNoStream = errors.New("open sync stream")
 )
 
 // call sends one request and hands each frame of the reply to each. It never
@@ -52,7 +50,7 @@ func (r *Replica) call(ctx context.Context, l *link, req *pb.SyncRequest, each f
 	}
 	s, err := r.cfg.Host.NewStream(network.WithNoDial(ctx, "sync"), l.id, p2pproto.ID(protocol.SyncProtocol))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoStream, err)
+		return fmt.Errorf("open sync stream: %w", err)
 	}
 	err = r.converse(ctx, l, s, req, each)
 	if err != nil {
