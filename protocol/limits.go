@@ -44,6 +44,10 @@ const (
 	MaxSync = 512 << 10
 	// BlobChunk is the most data of one Blob reply.
 	BlobChunk = 256 << 10
+	// MaxLeases and MaxOffers bound the clients, and all that they offer, that one
+	// tracker may tell another one of: what that one has to keep in memory for it.
+	MaxLeases = 100_000
+	MaxOffers = 2_000_000
 	// MaxFactValue bounds the value of one fact.
 	MaxFactValue = 48 << 10
 

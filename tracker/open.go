@@ -31,7 +31,9 @@ import (
 var log = logging.Logger("p2pshare/tracker")
 
 const (
-	defaultMaxClients  = 1000
+	defaultMaxClients = 1000
+	// maxClients leaves room for the leases of those who have just left.
+	maxClients         = protocol.MaxLeases / 2
 	defaultMinPassword = 8
 	// closeTimeout is how long Close waits before it reports what hangs.
 	closeTimeout = 5 * time.Second
@@ -69,6 +71,9 @@ type Tracker struct {
 func New(cfg Config) (*Tracker, error) {
 	if cfg.MaxClients <= 0 {
 		cfg.MaxClients = defaultMaxClients
+	}
+	if cfg.MaxClients > maxClients {
+		return nil, protocol.Errorf(protocol.CodeConfig, "%d clients at one tracker: at most %d", cfg.MaxClients, maxClients)
 	}
 	if cfg.MinPassword <= 0 {
 		cfg.MinPassword = defaultMinPassword

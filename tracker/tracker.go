@@ -27,7 +27,7 @@ type Config struct {
 	// in a folder without a mark it waits until it has caught up with another
 	// tracker.
 	NewNetwork protocol.NetworkID
-	// MaxClients sizes every other limit; default 1,000.
+	// MaxClients sizes every other limit; default 1,000, at most 50,000.
 	MaxClients int
 	// RegistrationClosed refuses new accounts.
 	RegistrationClosed bool

@@ -181,6 +181,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"number too high", func(c *tracker.Config) { c.Number = 3 }, protocol.CodeConfig},
 		{"number zero", func(c *tracker.Config) { c.Number = 0 }, protocol.CodeConfig},
+		{"too many clients", func(c *tracker.Config) { c.MaxClients = 50_001 }, protocol.CodeConfig},
 		{"key of another", func(c *tracker.Config) { c.Number = 1 }, protocol.CodeConfig},
 		{"no key", func(c *tracker.Config) { c.Dir = t.TempDir() }, protocol.CodeConfig},
 		{"a tracker without an id", func(c *tracker.Config) {

@@ -173,3 +173,35 @@ func TestMalformedLeasesAreLeftOut(t *testing.T) {
 		})
 	}
 }
+
+// Deltas bring no more of one tracker than its list may; what does not fit has
+// the list asked for.
+func TestDeltasAreBounded(t *testing.T) {
+	id := make([]byte, 16)
+	table := presence.New(presence.Config{})
+	table.Apply("x", &pb.PresenceList{Epoch: 1})
+	var version uint64
+	next := func(leases ...*pb.Lease) bool {
+		version++
+		return table.ApplyDelta("x", &pb.PresenceDelta{Epoch: 1, From: version - 1, To: version, Leases: leases})
+	}
+	for n := 0; n < protocol.MaxLeases; n += protocol.MaxElements {
+		var leases []*pb.Lease
+		for i := range protocol.MaxElements {
+			leases = append(leases, &pb.Lease{PeerId: fmt.Sprint("p", n+i), UserId: id, SessionId: id, Version: version + 1})
+		}
+		if !next(leases...) {
+			t.Fatalf("refused at %d leases", n)
+		}
+	}
+	if next(&pb.Lease{PeerId: "one more", UserId: id, SessionId: id, Version: version + 1}) || table.Online() != protocol.MaxLeases {
+		t.Errorf("%d leases of one tracker", table.Online())
+	}
+	table.Apply("x", &pb.PresenceList{Epoch: 1, Version: version})
+	if n := table.Online(); n != 0 {
+		t.Fatalf("%d leases behind an empty list", n)
+	}
+	if !next(&pb.Lease{PeerId: "one more", UserId: id, SessionId: id, Version: version + 1}) {
+		t.Error("what fits again is refused")
+	}
+}

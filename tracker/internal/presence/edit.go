@@ -87,6 +87,7 @@ func (e *edit) set(by *source, l Lease, opening uint64, changed []FileRef) {
 		known.due = time.Time{}
 	}
 	e.t.unlist(known, among(known.Offers, changed), among(l.Offers, changed))
+	by.offers += len(l.Offers) - len(known.Offers)
 	known.Lease = l
 	e.t.list(known, among(l.Offers, changed))
 }
@@ -95,6 +96,7 @@ func (e *edit) remove(l *lease) {
 	e.touch(l.by, l.Peer, nil)
 	e.t.seen.Add(l.Session, e.t.cfg.Now())
 	e.t.unlist(l, l.Offers, nil)
+	l.by.offers -= len(l.Offers)
 	delete(l.by.leases, l.Peer)
 	rest := slices.DeleteFunc(e.t.peers[l.Peer], func(x *lease) bool { return x == l })
 	if len(rest) == 0 {
@@ -247,10 +249,10 @@ func among(offers []Offer, files []FileRef) []Offer {
 }
 
 // replaceOffers returns a list in order: offers without those withdrawn, and
-// with the added ones, of which the last one of a file counts, as far as there is
-// room. It modifies none of them, and costs what is added and withdrawn, but for
-// a copy.
-func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
+// with the added ones, of which the last one of a file counts, as long as there are
+// no more than most. It modifies none of them, and costs what is added and
+// withdrawn, but for a copy.
+func replaceOffers(offers, added []Offer, withdrawn []FileRef, most int) []Offer {
 	type step struct {
 		Offer
 		ends bool
@@ -263,7 +265,7 @@ func replaceOffers(offers, added []Offer, withdrawn []FileRef) []Offer {
 		steps = append(steps, step{o, false})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return a.compare(b.FileRef) })
-	last, room := steps[:0], maxOffers-len(offers)
+	last, room := steps[:0], most-len(offers)
 	for i, s := range steps {
 		if i+1 < len(steps) && steps[i+1].FileRef == s.FileRef {
 			continue

@@ -57,6 +57,6 @@ func decode(in *pb.Lease) (Lease, bool) {
 	}
 	return Lease{
 		Peer: in.GetPeerId(), User: user, Session: session,
-		Addrs: slices.Clone(in.GetAddrs()), Offers: replaceOffers(nil, offers, nil),
+		Addrs: slices.Clone(in.GetAddrs()), Offers: replaceOffers(nil, offers, nil, maxOffers),
 	}, true
 }

@@ -33,7 +33,7 @@ func TestReplaceOffers(t *testing.T) {
 		for _, o := range added {
 			want[o.FileRef] = o.Complete
 		}
-		next := replaceOffers(now, added, withdrawn)
+		next := replaceOffers(now, added, withdrawn, maxOffers)
 		if !slices.Equal(now, before) {
 			t.Fatalf("%v became %v", before, now)
 		}
@@ -94,12 +94,57 @@ func TestReplaceOffersIsBounded(t *testing.T) {
 	for i := range maxOffers + 5 {
 		all = append(all, Offer{FileRef: ref(i)})
 	}
-	full := replaceOffers(nil, all, nil)
+	full := replaceOffers(nil, all, nil, maxOffers)
 	if len(full) != maxOffers {
 		t.Fatalf("%d offers", len(full))
 	}
-	next := replaceOffers(full, []Offer{{ref(7), true}, {ref(maxOffers + 9), true}, {ref(maxOffers + 8), true}}, []FileRef{ref(3)})
+	next := replaceOffers(full, []Offer{{ref(7), true}, {ref(maxOffers + 9), true}, {ref(maxOffers + 8), true}}, []FileRef{ref(3)}, maxOffers)
 	if o, ok := offerOf(next, ref(7)); len(next) != maxOffers || !ok || !o.Complete {
 		t.Errorf("%d offers, %v", len(next), o)
+	}
+}
+
+// All offers of a tracker's clients are no more than another one takes, of its
+// list and of the deltas.
+func TestOffersOfATrackerAreBounded(t *testing.T) {
+	if mostOffers+deltaBytes/48 > protocol.MaxOffers {
+		t.Errorf("%d own offers and those of one delta are more than %d", mostOffers, protocol.MaxOffers)
+	}
+	ref := func(i int) FileRef { return FileRef{File: protocol.FileID{byte(i >> 16), byte(i >> 8), byte(i)}} }
+	a, b := New(Config{}), (*Table)(nil)
+	b = New(Config{OnDelta: func(d *pb.PresenceDelta) {
+		if !a.ApplyDelta("b", d) {
+			t.Error("a delta in order is not taken")
+		}
+	}})
+	a.Apply("b", b.Local())
+	const before = 5
+	b.own.offers = mostOffers - before // as if others offered so much
+	b.Open(Lease{Peer: "p"})
+	var many []Offer
+	for i := range 2 * before {
+		many = append(many, Offer{FileRef: ref(i)})
+	}
+	b.Announce("p", many, nil, nil)
+	if n := len(b.latest("p").Offers); n != before || b.own.offers != mostOffers {
+		t.Errorf("%d offers, %d in all, want %d and %d", n, b.own.offers, before, mostOffers)
+	}
+	// The one that moves here has no room for what it offered there.
+	a.Open(Lease{Peer: "q"})
+	a.Announce("q", many, nil, nil)
+	b.Apply("a", a.Local())
+	b.Open(Lease{Peer: "q"})
+	if n := len(b.own.leases["q"].Offers); n != 0 || b.own.offers != mostOffers {
+		t.Errorf("%d offers taken over, %d in all", n, b.own.offers)
+	}
+	// What is withdrawn counts no more, nor does what has ended.
+	b.Announce("p", nil, refs(many, nil), nil)
+	b.Announce("q", many[:before], nil, nil)
+	b.DropWhere(func(l Lease, _ Offer) bool { return l.Peer == "q" })
+	if b.own.offers != mostOffers-before {
+		t.Errorf("%d offers in all, want %d", b.own.offers, mostOffers-before)
+	}
+	if s := a.others["b"]; s.offers != 0 {
+		t.Errorf("%d offers counted of none at the other tracker", s.offers)
 	}
 }

@@ -3,6 +3,7 @@ package presence
 import (
 	"time"
 
+	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/pb"
 )
 
@@ -87,13 +88,26 @@ func (t *Table) CatchUp(from string, epoch uint64, deltas []*pb.PresenceDelta) b
 	return true
 }
 
+// holds reports whether there is room for what a delta may add. If there is not,
+// the whole list says what there is, within the same bounds.
+func (s *source) holds(d *pb.PresenceDelta) bool {
+	leases, offers := len(s.leases), s.offers
+	for _, l := range d.GetLeases() {
+		if !l.GetGone() {
+			leases++
+			offers += len(l.GetOffers())
+		}
+	}
+	return leases <= protocol.MaxLeases && offers <= protocol.MaxOffers
+}
+
 // follow takes a delta of a source, which may be known already; false if it is
-// not the next one.
+// not the next one, or too much.
 func (e *edit) follow(s *source, d *pb.PresenceDelta) bool {
 	if s.version >= d.GetTo() {
 		return true
 	}
-	if s.version != d.GetFrom() {
+	if s.version != d.GetFrom() || !s.holds(d) {
 		return false
 	}
 	s.version = d.GetTo()
@@ -157,7 +171,7 @@ func (e *edit) take(s *source, l *pb.Lease) {
 		gone := refs(withdrawn, nil)
 		changed = refs(next.Offers, gone)
 		s.told(next.Peer, changed)
-		next.Offers = replaceOffers(known.Offers, next.Offers, gone)
+		next.Offers = replaceOffers(known.Offers, next.Offers, gone, maxOffers)
 	}
 	e.set(s, next, l.GetVersion(), changed)
 }

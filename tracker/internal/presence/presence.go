@@ -62,6 +62,11 @@ const DefaultLife = 5 * time.Second
 // downloads again. What is offered beyond it is left out.
 const maxOffers = 2 * protocol.MaxSharesPerUser
 
+// mostOffers bounds the offers of all own leases, so that the others take them:
+// their bound counts what a delta tells once more, too. What is offered beyond it
+// is left out.
+const mostOffers = protocol.MaxOffers - 10*protocol.MaxElements
+
 // Config is what a Table needs.
 type Config struct {
 	Now func() time.Time
@@ -103,6 +108,7 @@ type Table struct {
 type source struct {
 	epoch, version uint64
 	leases         map[string]*lease
+	offers         int       // of all leases
 	due            time.Time // when all of them end; zero: not due
 	// doubts is leases of another tracker that ended here, in whole or in part,
 	// before that tracker has told so.
@@ -210,11 +216,12 @@ func (t *Table) Open(l Lease) (token uint64) {
 	e := t.edit()
 	defer e.done()
 	l.Addrs = slices.Clone(l.Addrs)
-	given := replaceOffers(nil, l.Offers, nil)
+	most := t.room(t.own.leases[l.Peer])
+	given := replaceOffers(nil, l.Offers, nil, most)
 	l.Offers = given
 	before := t.latest(l.Peer)
-	if before != nil && before.User == l.User {
-		l.Offers = replaceOffers(before.Offers, given, nil)
+	if before != nil && before.User == l.User && len(before.Offers) <= most {
+		l.Offers = replaceOffers(before.Offers, given, nil, most)
 	}
 	token = t.own.version + 1
 	e.set(t.own, l, token, nil)
@@ -241,7 +248,7 @@ func (t *Table) Announce(peer string, offer []Offer, withdraw []FileRef, addrs [
 		delete(known.unsure, o.FileRef)
 	}
 	l := known.Lease
-	l.Offers = replaceOffers(l.Offers, offer, withdraw)
+	l.Offers = replaceOffers(l.Offers, offer, withdraw, t.room(known))
 	if len(addrs) > 0 {
 		l.Addrs = slices.Clone(addrs)
 	}
@@ -250,6 +257,15 @@ func (t *Table) Announce(peer string, offer []Offer, withdraw []FileRef, addrs [
 		e.set(t.own, l, known.opening, changed)
 	}
 	return true
+}
+
+// room is how many offers an own lease may have, nil: a new one.
+func (t *Table) room(l *lease) int {
+	rest := mostOffers - t.own.offers
+	if l != nil {
+		rest += len(l.Offers)
+	}
+	return min(rest, maxOffers)
 }
 
 // Close tells that the stream of an opening has ended: the lease ends after
@@ -264,7 +280,7 @@ func (t *Table) Close(peer string, token uint64) {
 }
 
 // DropWhere ends leases and offers at once, those of other trackers' clients
-// too. Where such a tracker does not do the same within Life, its list counts.
+// too. Where such a tracker does not do the same within Life, its list counts. A
 // lease that matches with the zero Offer ends, and else those of its offers that
 // match. match is called without a lock held and must not modify l.
 func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
@@ -315,7 +331,7 @@ func (t *Table) DropWhere(match func(l Lease, o Offer) bool) {
 			continue
 		}
 		l := v.Lease
-		l.Offers = replaceOffers(l.Offers, nil, v.part)
+		l.Offers = replaceOffers(l.Offers, nil, v.part, maxOffers)
 		e.set(v.by, l, v.opening, v.part)
 	}
 }
@@ -344,7 +360,7 @@ func (t *Table) Sweep() {
 		case len(l.unsure) > 0 && isDue(l.sureBy):
 			next := l.Lease
 			changed := slices.Collect(maps.Keys(l.unsure))
-			next.Offers = replaceOffers(next.Offers, nil, changed)
+			next.Offers = replaceOffers(next.Offers, nil, changed, maxOffers)
 			l.unsure = nil
 			e.set(t.own, next, l.opening, changed)
 		}

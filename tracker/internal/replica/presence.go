@@ -10,13 +10,6 @@ import (
 	"github.com/p2pshare/p2pshare/protocol/wire"
 )
 
-// maxLeases bounds the leases, and maxOffers all offers, that one tracker may
-// tell of: what this one has to keep in memory for it.
-const (
-	maxLeases = 100_000
-	maxOffers = 2_000_000
-)
-
 // SpreadPresence sends a change of this tracker's leases to the others, as a
 // hint. Others notice by the version if it is lost.
 func (r *Replica) SpreadPresence(d *pb.PresenceDelta) {
@@ -150,7 +143,7 @@ func (in *incoming) count(leases []*pb.Lease) error {
 	for _, l := range leases {
 		in.offers += len(l.GetOffers()) + len(l.GetWithdrawn())
 	}
-	if in.leases > maxLeases || in.offers > maxOffers {
+	if in.leases > protocol.MaxLeases || in.offers > protocol.MaxOffers {
 		return wire.ErrTooLong
 	}
 	return nil

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// maxQuarantine bounds the facts that wait; more are dropped, and come by
-	// exchange when their time has come.
-	maxQuarantine = 10_000
+	// maxQuarantine bounds the facts that wait, maxQuarantineBytes what they hold;
+	// more are dropped, and come by exchange when their time has come.
+	maxQuarantine      = 10_000
+	maxQuarantineBytes = 32 << 20
 	// alarmEvery is the least time between two warnings about such facts.
 	alarmEvery = time.Minute
 )
@@ -21,6 +22,7 @@ const (
 type quarantine struct {
 	mu      sync.Mutex
 	facts   map[futureID]catalog.Fact
+	bytes   int // of keys and values of facts
 	alarmed time.Time
 }
 
@@ -36,11 +38,8 @@ func (q *quarantine) hold(wall int64, f catalog.Fact) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.facts == nil {
-		q.facts = map[futureID]catalog.Fact{}
-	}
-	if len(q.facts) < maxQuarantine {
-		q.facts[futureID{f.Key, f.Stamp}] = f
+	if !q.isFull() {
+		q.put(f)
 	}
 	if now := time.Now(); now.Sub(q.alarmed) > alarmEvery {
 		q.alarmed = now
@@ -56,8 +55,23 @@ func (q *quarantine) declines(k catalog.Key, s protocol.Stamp) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_, ok := q.facts[futureID{k, s}]
-	return ok || len(q.facts) >= maxQuarantine
+	return ok || q.isFull()
 }
+
+func (q *quarantine) isFull() bool {
+	return len(q.facts) >= maxQuarantine || q.bytes >= maxQuarantineBytes
+}
+
+func (q *quarantine) put(f catalog.Fact) {
+	if q.facts == nil {
+		q.facts = map[futureID]catalog.Fact{}
+	}
+	id := futureID{f.Key, f.Stamp}
+	q.bytes += heldBytes(f) - heldBytes(q.facts[id])
+	q.facts[id] = f
+}
+
+func heldBytes(f catalog.Fact) int { return len(f.Key) + len(f.Value) }
 
 // due takes out the facts whose time has come.
 func (q *quarantine) due(wall int64) []catalog.Fact {
@@ -68,6 +82,7 @@ func (q *quarantine) due(wall int64) []catalog.Fact {
 		if !isFuture(wall, f.Stamp) {
 			out = append(out, f)
 			delete(q.facts, id)
+			q.bytes -= heldBytes(f)
 		}
 	}
 	return out
@@ -79,7 +94,7 @@ func (q *quarantine) putBack(facts []catalog.Fact) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, f := range facts {
-		q.facts[futureID{f.Key, f.Stamp}] = f
+		q.put(f)
 	}
 }
 

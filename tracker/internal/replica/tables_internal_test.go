@@ -104,6 +104,19 @@ func TestQuarantine(t *testing.T) {
 	if len(q.facts) != maxQuarantine || !q.declines("fresh", late.Stamp) {
 		t.Errorf("%d facts wait, and one more is fetched in vain", len(q.facts))
 	}
+	if got := q.due(wall + time.Hour.Milliseconds()); len(got) != maxQuarantine || q.bytes != 0 {
+		t.Errorf("%d facts are due, and %d bytes counted of none", len(got), q.bytes)
+	}
+	large := make([]byte, protocol.MaxFactValue)
+	for i := range maxQuarantine {
+		f := at(6 * time.Minute)
+		f.Key, f.Value = catalog.Key(fmt.Sprint("key", i)), large
+		q.hold(wall, f)
+		q.hold(wall, f) // counts once
+	}
+	if held := len(q.facts) * len(large); held < maxQuarantineBytes || held > maxQuarantineBytes+2*len(large) || !q.declines("fresh", late.Stamp) {
+		t.Errorf("facts of %d bytes wait, and one more is fetched in vain", held)
+	}
 }
 
 // What was held back may be on no other disk any more when its time has come.
