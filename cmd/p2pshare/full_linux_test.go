@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
@@ -91,6 +94,11 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("reading at a tracker whose disk is full: %v", err)
 	}
 	n.do(ada, "create_group meanwhile")
+	trouble := `the disk of the folder "` + regexp.QuoteMeta(filepath.Join(small, "data")) + `" is full since \S+; .* Make room there`
+	n.says(p, "^warning: disk: E_TRACKER_FULL: "+trouble)
+	if got := n.status(p, "serving"); !regexp.MustCompile("^yes, but: " + trouble).MatchString(got) {
+		t.Errorf("serving: %s", got)
+	}
 
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -100,6 +108,13 @@ func TestFullDisk(t *testing.T) {
 		_, err := first.files(n.ctx, "meanwhile")
 		return err == nil
 	})
+	n.within(30*time.Second, "it says that all is well", func() bool {
+		return strings.Contains(p.Stderr(), "note: disk: the catalog in ") && n.status(p, "serving") == "yes"
+	})
+	if text := p.Stderr(); strings.Count(text, "warning: disk: ") != 1 || strings.Contains(text, "m=+") || strings.Contains(text, "write error") ||
+		strings.Contains(text, "warning: login") {
+		t.Errorf("on standard error stands\n%s", text)
+	}
 }
 
 // fill writes a file until there is no room.

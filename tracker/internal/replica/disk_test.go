@@ -1,12 +1,14 @@
 package replica_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
@@ -142,5 +144,24 @@ func TestRefusedTogether(t *testing.T) {
 		if codeOf(err) != protocol.CodeTrackerFull {
 			t.Errorf("err = %v, want E_TRACKER_FULL", err)
 		}
+	}
+}
+
+// What refuses changes is told with its reason.
+func TestDiskIsTold(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	full := &faulty{Store: nd.store}
+	nd.store = full
+	nd.start(true)
+	nd.awaitReady()
+	if d := nd.Disk(); !d.Since.IsZero() {
+		t.Errorf("of a sound disk it says %+v", d)
+	}
+	full.set(true)
+	if _, err := nd.register("ada", userID("ada")); codeOf(err) != protocol.CodeTrackerFull {
+		t.Fatalf("register = %v, want E_TRACKER_FULL", err)
+	}
+	if d := nd.Disk(); time.Since(d.Since) > patience || !errors.Is(d.Err, errNoSpace) {
+		t.Errorf("of a full disk it says %+v", d)
 	}
 }
