@@ -84,6 +84,9 @@ const (
 	TicketMaxLife = time.Hour // a seeder refuses longer ones
 	// CredentialSkew is how far clocks of the two ends may differ.
 	CredentialSkew = 2 * time.Minute
+	// SessionAhead is by how much the clock of the tracker that made a session may
+	// have been ahead: its users go to the others without their passwords.
+	SessionAhead = time.Hour
 	// TicketGrace is how long a seeder without a tracker goes on with tickets
 	// that were valid when it lost the last one.
 	TicketGrace = 4 * time.Hour

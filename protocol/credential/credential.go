@@ -74,7 +74,7 @@ func OpenSession(envelope []byte, c Check, renewing bool) (*Session, error) {
 	if renewing {
 		end = s.RenewUntil
 	}
-	if s.Network != c.Network || s.Peer != c.Remote || s.Issued.After(c.Now.Add(protocol.CredentialSkew)) {
+	if s.Network != c.Network || s.Peer != c.Remote || s.Issued.After(c.Now.Add(protocol.SessionAhead)) {
 		return nil, refused("the session does not belong here")
 	}
 	if c.Now.After(end.Add(protocol.CredentialSkew)) {

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
@@ -58,4 +59,39 @@ func TestTwoNetworksAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A tracker marked as new that was killed while it caught up for the first time
+// has some facts and no network. While nobody else is there it begins none.
+func TestPartOfACatalogIsNotBegun(t *testing.T) {
+	nodes := cluster(t, 2)
+	nodes[0].start(true)
+	nodes[0].awaitReady()
+	for _, name := range []string{"ada", "bob", "cleo", "dora"} {
+		nodes[0].mustRegister(name)
+	}
+	var part store.Batch
+	err := nodes[0].store.Records(func(r store.Record) error {
+		if len(part.Put) < 6 {
+			part.Put = append(part.Put, store.Record{Key: r.Key, Value: bytes.Clone(r.Value)})
+		}
+		return nil
+	})
+	if err == nil {
+		err = nodes[1].store.Commit(part)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].stop()
+	nodes[1].start(true, nodes...)
+	if nodes[1].MayBegin(time.Now().Add(-time.Hour)) {
+		t.Error("a network is begun with a part of a catalog")
+	}
+	if err := nodes[1].Serving(); codeOf(err) != protocol.CodeBusy {
+		t.Errorf("serving: %v, want E_BUSY", err)
+	}
+	nodes[0].start(false, nodes...)
+	nodes[1].awaitReady()
+	awaitEqual(t, nodes...)
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ type blobs struct {
 
 	mu      sync.Mutex
 	missing map[protocol.FileID]struct{}
+	digest  protocol.FileID               // exclusive or of all that are missing
 	orphans map[protocol.FileID]time.Time // since when
 	swept   time.Time
 	noRoom  pause
@@ -39,10 +41,24 @@ func (b *blobs) add(ids []protocol.FileID) {
 	}
 	b.mu.Lock()
 	for _, id := range ids {
-		b.missing[id] = struct{}{}
+		if _, known := b.missing[id]; !known {
+			b.missing[id] = struct{}{}
+			subtle.XORBytes(b.digest[:], b.digest[:], id[:])
+		}
 	}
 	b.mu.Unlock()
 	b.fetchSoon()
+}
+
+// missingDigest tells what is missing from a set that misses something else; nil
+// if nothing is.
+func (b *blobs) missingDigest() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.missing) == 0 {
+		return nil
+	}
+	return bytes.Clone(b.digest[:])
 }
 
 func (b *blobs) fetchSoon() {
@@ -55,7 +71,10 @@ func (b *blobs) fetchSoon() {
 func (b *blobs) here(id protocol.FileID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.missing, id)
+	if _, known := b.missing[id]; known {
+		delete(b.missing, id)
+		subtle.XORBytes(b.digest[:], b.digest[:], id[:])
+	}
 }
 
 // list is in order: what is stored together is then together in the store as well,
@@ -133,7 +152,11 @@ func (r *Replica) Manifest(ctx context.Context, id protocol.FileID) ([]byte, err
 
 // PutManifest stores a manifest that no fact names yet. The caller has checked
 // that id is its hash. One that no fact names within a day is dropped.
+// E_TRACKER_FULL, without a try, for a while after one did not fit.
 func (r *Replica) PutManifest(id protocol.FileID, b []byte) error {
+	if !r.blobs.mayFit(time.Now()) {
+		return errNoRoom()
+	}
 	r.blobs.hold(id, time.Now())
 	return r.keepBlob(r.ctx, id, b)
 }

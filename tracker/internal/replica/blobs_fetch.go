@@ -21,9 +21,14 @@ const (
 )
 
 // fetchNamed fetches the manifests that facts name and that are not here from
-// the tracker that sent the facts.
+// the tracker that sent the facts. E_TRACKER_FULL, without a try, for a while
+// after one did not fit.
 func (r *Replica) fetchNamed(ctx context.Context, l *link, facts []catalog.Fact) error {
-	return r.fetchAll(ctx, r.lacking(facts), []*link{l})
+	ids := r.lacking(facts)
+	if len(ids) > 0 && !r.blobs.mayFit(time.Now()) {
+		return errNoRoom()
+	}
+	return r.fetchAll(ctx, ids, []*link{l})
 }
 
 // fetchMissing fetches what is missing from any tracker, when something begins
@@ -174,6 +179,10 @@ func (r *Replica) findBlob(ctx context.Context, id protocol.FileID) (b []byte, k
 		log.Debugw("fetch a manifest", "tracker", l.name, "file", id.String(), "err", err)
 	}
 	return nil, false, errNoBlob()
+}
+
+func errNoRoom() error {
+	return protocol.Errorf(protocol.CodeTrackerFull, "this tracker has no room for the description of a file (disk); reading still works")
 }
 
 func errNoBlob() error {

@@ -25,9 +25,8 @@ import (
 func seldom(c *replica.Config) { c.Interval = time.Hour }
 
 // withoutGossip starts nodes that hear nothing of each other's gossip.
-func withoutGossip(t *testing.T, n int) []*node {
+func withoutGossip(t *testing.T, nodes []*node) []*node {
 	t.Helper()
-	nodes := cluster(t, n)
 	for _, nd := range nodes {
 		nd.config = seldom
 		nd.start(true) // alone, so that nobody has a stream yet
@@ -43,7 +42,7 @@ func withoutGossip(t *testing.T, n int) []*node {
 
 // A tracker that gossip did not reach learns what the others know when somebody asks.
 func TestCatchUp(t *testing.T) {
-	nodes := withoutGossip(t, 3)
+	nodes := withoutGossip(t, cluster(t, 3))
 	// A change goes here and to one of the others, but the rounds that began with
 	// the connections may take it to the third.
 	name, i, tries := "", -1, 0
@@ -66,7 +65,7 @@ func TestCatchUp(t *testing.T) {
 
 // Many who come at once share a few rounds.
 func TestCatchUpIsShared(t *testing.T) {
-	nodes := withoutGossip(t, 2)
+	nodes := withoutGossip(t, cluster(t, 2))
 	before := nodes[0].syncBytes()
 	nodes[0].CatchUp(t.Context())
 	one := nodes[0].syncBytes() - before

@@ -45,6 +45,7 @@ func (w *writer) resolve() {
 		}
 	})
 	w.doubtful = nil
+	w.r.noteBlobs(facts)
 	w.tell(facts, own)
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -41,7 +42,8 @@ func (r *Replica) greet(ctx context.Context, l *link) (catalog.Node, *pb.SyncHel
 	if err != nil || len(roots) != 1 {
 		return catalog.Node{}, nil, errReply
 	}
-	if roots[0].Digest == r.storedRoot() {
+	if missing := reply.GetHello().GetMissing(); roots[0].Digest == r.storedRoot() &&
+		(len(missing) == 0 || bytes.Equal(missing, r.blobs.missingDigest())) {
 		r.proofs.equal(mark)
 	}
 	return roots[0], reply.GetHello(), nil

@@ -72,3 +72,12 @@ func (r *Replica) SweepAfter(d time.Duration, before, between func()) error {
 	between()
 	return r.dropOrphans(old, named, now)
 }
+
+// MayBegin reports whether a tracker that was started then would begin its network now.
+func (r *Replica) MayBegin(begun time.Time) bool { return r.mayBegin(begun) }
+
+// RoomCame has what did not fit be tried again.
+func (r *Replica) RoomCame() { r.blobs.roomCame() }
+
+// Rank is the place of a tracker in the order that a name is reserved in.
+func Rank(k catalog.Key, tracker string) []byte { return rank(k, tracker) }

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// proofs knows whether everything that is on disk here is on another tracker's
-// disk too, but for what is being confirmed this moment. What came of another
+// proofs knows whether everything that is on disk here, facts and the manifests that
+// they name, is on another tracker's disk too, but for what is being confirmed this moment. What came of another
 // tracker is on that one's. So after one comparison of equal roots it stays so,
 // until a change of this tracker is not confirmed, or a tracker is lost that may
 // have been the one. The zero value knows nothing.

@@ -41,7 +41,9 @@ func (r *Replica) Propose(ctx context.Context, p Proposal) (Stored, error) {
 	}
 	held := new(reservation)
 	for range maxTries {
-		w, err := r.write(ctx, p, held)
+		stop := r.holding(held) //nolint:contextcheck // it outlives the call
+		s, err := r.stored(ctx, p, held)
+		stop()
 		if missing, ok := errors.AsType[*claimsError](err); ok {
 			if err = r.reserve(ctx, held, missing.claims); err == nil {
 				continue
@@ -52,12 +54,22 @@ func (r *Replica) Propose(ctx context.Context, p Proposal) (Stored, error) {
 			return Stored{}, err
 		}
 		r.names.release(held.token)
-		s := r.confirmed(ctx, w, held.at)
-		r.proofs.end(w.proof, s.On > 1)
 		return s, nil
 	}
 	r.giveBack(held) //nolint:contextcheck // it outlives the call
 	return Stored{}, busy("the catalog changes too fast for this request")
+}
+
+// stored writes a proposal whose names are reserved by held, and has another
+// tracker confirm it.
+func (r *Replica) stored(ctx context.Context, p Proposal, held *reservation) (Stored, error) {
+	w, err := r.write(ctx, p, held)
+	if err != nil {
+		return Stored{}, err
+	}
+	s := r.confirmed(ctx, w, held.at)
+	r.proofs.end(w.proof, s.On > 1)
+	return s, nil
 }
 
 // write builds and stores a proposal whose names are reserved by held.

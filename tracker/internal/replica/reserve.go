@@ -18,8 +18,13 @@ import (
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
-// maxReserved bounds the names reserved at a time; more are refused.
-const maxReserved = 10_000
+const (
+	// maxReserved bounds the names reserved at a time; more are refused.
+	maxReserved = 10_000
+	// renewReservation is the pace at which a reservation is renewed while its
+	// change is being stored: two may be missed.
+	renewReservation = protocol.ReserveLife / 3
+)
 
 // reservation is what a proposal has reserved. It belongs to the proposal.
 type reservation struct {
@@ -43,8 +48,9 @@ type reserved struct {
 }
 
 // reserve takes all the names or none. A name that is reserved for the same
-// claim is the same request, repeated, and granted.
-func (rs *reservations) reserve(token string, keys []catalog.Key, now time.Time) bool {
+// claim is the same request, repeated, and granted. E_EXISTS: one is reserved for
+// somebody else. E_BUSY: too many are reserved.
+func (rs *reservations) reserve(token string, keys []catalog.Key, now time.Time) error {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.byName == nil {
@@ -55,18 +61,18 @@ func (rs *reservations) reserve(token string, keys []catalog.Key, now time.Time)
 			delete(rs.byName, name)
 		}
 	}
-	if len(rs.byName)+len(keys) > maxReserved {
-		return false
-	}
 	for _, k := range keys {
 		if held, ok := rs.byName[catalog.ClaimName(k)]; ok && held.key != k {
-			return false
+			return errTaken(k)
 		}
+	}
+	if len(rs.byName)+len(keys) > maxReserved {
+		return busy("too many names are being registered at once")
 	}
 	for _, k := range keys {
 		rs.byName[catalog.ClaimName(k)] = reserved{key: k, token: token, until: now.Add(protocol.ReserveLife)}
 	}
-	return true
+	return nil
 }
 
 // release gives back what was reserved under token.
@@ -126,8 +132,8 @@ func (r *Replica) reserveOne(ctx context.Context, held *reservation, k catalog.K
 	here := false
 	for _, l := range others {
 		if !here && slices.Compare(rank(k, r.clock.origin), rank(k, l.name)) > 0 {
-			if !r.names.reserve(held.token, []catalog.Key{k}, time.Now()) {
-				return errTaken(k)
+			if err := r.names.reserve(held.token, []catalog.Key{k}, time.Now()); err != nil {
+				return err
 			}
 			here = true
 		}
@@ -149,10 +155,53 @@ func (r *Replica) reserveOne(ctx context.Context, held *reservation, k catalog.K
 		}
 		break
 	}
-	if !here && !r.names.reserve(held.token, []catalog.Key{k}, time.Now()) {
-		return errTaken(k)
+	if here {
+		return nil
 	}
-	return nil
+	return r.names.reserve(held.token, []catalog.Key{k}, time.Now())
+}
+
+// holding has a reservation renewed until stop is called, which waits for the
+// end of that: a disk may take longer over the change than a reservation lives.
+func (r *Replica) holding(held *reservation) (stop func()) {
+	if len(held.keys) == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(renewReservation)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.renew(ctx, held)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// renew lets a reservation live on where it was made. One that was lost
+// nevertheless is as a name claimed on two sides of a cut.
+func (r *Replica) renew(ctx context.Context, held *reservation) {
+	if err := r.names.reserve(held.token, held.keys, time.Now()); err != nil {
+		log.Infow("renew the reservation of a name", "err", err)
+	}
+	if held.at == nil {
+		return
+	}
+	for _, k := range held.keys {
+		if granted, err := r.reserveAt(ctx, held.at, held.token, k); err != nil || !granted {
+			log.Infow("renew the reservation of a name", "tracker", held.at.name, "granted", granted, "err", err)
+		}
+	}
 }
 
 // rank orders the trackers that a name is reserved at, highest first. Each name
@@ -222,7 +271,11 @@ func (r *Replica) answerReserve(q *pb.ReserveNames, out *replies) error {
 	// First the table, then the catalog: a claim that was reserved here and is
 	// stored meanwhile is in one of them at any time.
 	token := string(q.GetToken())
-	granted := r.names.reserve(token, keys, time.Now())
+	err := r.names.reserve(token, keys, time.Now())
+	if err != nil && protocol.CodeOf(err) != protocol.CodeExists {
+		return err
+	}
+	granted := err == nil
 	if granted && r.anyHeld(keys) {
 		r.names.release(token)
 		granted = false

@@ -1,7 +1,10 @@
 package replica_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,6 +203,69 @@ func TestManifestsOfAConfirmationShareCommits(t *testing.T) {
 	for id := range blobs {
 		if ok, err := nodes[1].HasManifest(id); !ok || err != nil {
 			t.Errorf("a manifest is missing: %v, %v", ok, err)
+		}
+	}
+}
+
+// slowOnce is a store that takes its time over the commit that has a name in it.
+type slowOnce struct {
+	store.Store
+	name string
+	busy chan struct{} // closed when it begins
+	end  chan struct{}
+	once sync.Once
+}
+
+func (s *slowOnce) Commit(b store.Batch) error {
+	for _, r := range b.Put {
+		if strings.HasPrefix(r.Key, "name/user/"+s.name+"/") {
+			s.once.Do(func() {
+				close(s.busy)
+				<-s.end
+			})
+		}
+	}
+	return s.Store.Commit(b)
+}
+
+// A disk takes longer over a change than a reservation lives: the name stays
+// reserved at the tracker that others ask first.
+func TestReservationOutlivesASlowDisk(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 3)
+	disk := &slowOnce{Store: nodes[0].store, busy: make(chan struct{}), end: make(chan struct{})}
+	nodes[0].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	disk.name = nameRankedFirst(nodes[2], nodes[0], nodes[1])
+	first := make(chan error, 1)
+	go func() {
+		_, err := nodes[0].register(disk.name, protocol.UserID{1})
+		first <- err
+	}()
+	<-disk.busy
+	time.Sleep(protocol.ReserveLife + protocol.ReserveLife/5)
+	_, err := nodes[1].register(disk.name, protocol.UserID{2})
+	close(disk.end)
+	if codeOf(err) != protocol.CodeExists {
+		t.Errorf("the second claim while the first is being stored: %v, want E_EXISTS", err)
+	}
+	if err := <-first; err != nil {
+		t.Errorf("the first claim: %v", err)
+	}
+}
+
+// nameRankedFirst is a name that is reserved at one tracker before all others.
+func nameRankedFirst(at *node, others ...*node) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprint("ada-", i)
+		claim := catalog.NameClaims(catalog.NewAccount(protocol.UserID{1}, name, "$x"))[0]
+		if !slices.ContainsFunc(others, func(o *node) bool {
+			return bytes.Compare(replica.Rank(claim, o.id.String()), replica.Rank(claim, at.id.String())) > 0
+		}) {
+			return name
 		}
 	}
 }

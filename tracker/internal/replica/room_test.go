@@ -9,6 +9,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
@@ -33,10 +34,10 @@ func (s *tight) Commit(b store.Batch) error {
 	return s.Store.Commit(b)
 }
 
-// lacksManifests is a tracker that cannot store the manifests of another one.
-func lacksManifests(t *testing.T) (nd *node, disk *tight, source *blobCalls, blobs map[protocol.FileID][]byte) {
+// lacksManifests are two trackers, the second of which cannot store the manifests of the first.
+func lacksManifests(t *testing.T) (nodes []*node, disk *tight, source *blobCalls, blobs map[protocol.FileID][]byte) {
 	t.Helper()
-	nodes := cluster(t, 2)
+	nodes = cluster(t, 2)
 	source, disk = &blobCalls{Store: nodes[0].store}, &tight{Store: nodes[1].store}
 	nodes[0].store, nodes[1].store = source, disk
 	nodes[0].start(true)
@@ -46,14 +47,15 @@ func lacksManifests(t *testing.T) (nd *node, disk *tight, source *blobCalls, blo
 	nodes[1].start(false, nodes...)
 	nodes[1].awaitReady()
 	await(t, "a manifest does not fit", func() bool { return disk.tries.Load() > 0 })
-	return nodes[1], disk, source, blobs
+	return nodes, disk, source, blobs
 }
 
 // A tracker without room for manifests takes the small changes for which there is
 // room, and does not fetch the same manifests in every round.
 func TestNoRoomForManifests(t *testing.T) {
 	begun := time.Now()
-	nd, disk, source, blobs := lacksManifests(t)
+	nodes, disk, source, blobs := lacksManifests(t)
+	nd := nodes[1]
 	await(t, "small changes are taken again", func() bool {
 		_, err := nd.register("ada", userID("ada"))
 		return err == nil
@@ -76,7 +78,8 @@ func TestNoRoomForManifests(t *testing.T) {
 
 // Once there is room on a disk that was full, manifests are fetched at once.
 func TestRoomForManifestsComes(t *testing.T) {
-	nd, disk, _, blobs := lacksManifests(t)
+	nodes, disk, _, blobs := lacksManifests(t)
+	nd := nodes[1]
 	disk.full.Store(true)
 	if _, err := nd.register("ada", userID("ada")); codeOf(err) != protocol.CodeTrackerFull {
 		await(t, "the disk is full", func() bool {
@@ -156,4 +159,89 @@ func TestChangesTakeNoRoom(t *testing.T) {
 			t.Errorf("tracker %d keeps %d things after 500 changes of 10 facts, %d after 10", i+1, n, before[i])
 		}
 	}
+}
+
+// What somebody waits for is not tried again and again either: a client that puts
+// a manifest, and a tracker that wants one confirmed, are refused at once, and
+// small changes beside that are taken, here and with a confirmation by this one.
+func TestNoRoomForWhatIsWaitedFor(t *testing.T) {
+	nodes, disk, _, _ := lacksManifests(t)
+	other, nd := nodes[0], nodes[1]
+	await(t, "small changes are taken again", func() bool {
+		_, err := nd.register("ada", userID("ada"))
+		return err == nil
+	})
+	openGroup(t, other)
+	begun, tries := time.Now(), disk.tries.Load()
+	for i := range 5 {
+		m := manifest(t, fmt.Sprint("notes-", i))
+		if err := nd.PutManifest(m.ID(), m.Encode()); codeOf(err) != protocol.CodeTrackerFull {
+			t.Errorf("put a manifest: %v, want E_TRACKER_FULL", err)
+		}
+		if s := shareManifest(t, other, m); s.On != 1 {
+			t.Errorf("a file whose manifest has room on one disk only is stored on %d", s.On)
+		}
+		if s, err := other.register(fmt.Sprint("user", i), protocol.UserID{9, byte(i)}); err != nil || s.On != 2 {
+			t.Errorf("a small change beside it: on %d, %v, want 2", s.On, err)
+		}
+	}
+	if time.Since(begun) > 5*time.Second {
+		t.Skip("this machine is so slow that the next try was due")
+	}
+	if n := disk.tries.Load() - tries; n > 0 {
+		t.Errorf("%d tries to store manifests within %v", n, time.Since(begun))
+	}
+}
+
+// A share that is asked for again is stored where its manifest is stored, not
+// wherever its facts are.
+func TestRepeatedShareCountsTheManifest(t *testing.T) {
+	nodes := cluster(t, 2)
+	disk := &tight{Store: nodes[1].store}
+	nodes[1].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	openGroup(t, nodes[0])
+	m := manifest(t, "notes")
+	if s := shareManifest(t, nodes[0], m); s.On != 1 {
+		t.Fatalf("stored on %d, want 1", s.On)
+	}
+	awaitEqual(t, nodes...)
+	for range 2 {
+		if s := shareManifest(t, nodes[0], m); s.On != 1 {
+			t.Errorf("again: stored on %d, want 1", s.On)
+		}
+	}
+	disk.free.Store(true)
+	nodes[1].RoomCame()
+	await(t, "the manifest is on both disks", func() bool { return hasBlob(t, nodes[1], m.ID(), m.Encode()) })
+	await(t, "that is known", func() bool { return shareManifest(t, nodes[0], m).On == 2 })
+}
+
+// openGroup makes the group that shareManifest shares in.
+func openGroup(t *testing.T, nd *node) {
+	t.Helper()
+	owner := nd.mustRegister("owner")
+	nd.must(func(*catalog.Catalog) []catalog.Draft { return catalog.NewGroup(groupID(1), "Club", owner) })
+}
+
+// shareManifest shares a file, unless it is shared already.
+func shareManifest(t *testing.T, nd *node, m *protocol.Manifest) replica.Stored {
+	t.Helper()
+	s := catalog.Share{Group: groupID(1), File: m.ID(), User: userID("owner"), Peer: "12D3KooWLBcYgAfZEPFKa37gorhpE8ELQbho6oacGgP9GDdNvP8Y"}
+	stored, err := nd.Propose(t.Context(), replica.Proposal{
+		Blobs: map[protocol.FileID][]byte{m.ID(): m.Encode()},
+		Build: func(c *catalog.Catalog) ([]catalog.Draft, error) {
+			if c.IsShared(s) {
+				return nil, nil
+			}
+			return c.ShareFile(s, m, int64(len(m.Encode()))), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored
 }

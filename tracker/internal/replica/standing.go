@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
 // Named values in the store.
@@ -94,9 +95,14 @@ func (r *Replica) awaitNetwork(begun time.Time) bool {
 // mayBegin reports whether there is nothing to wait for before NewNetwork is
 // begun: no tracker that answers is part of a network, however long it takes to
 // catch up with it; none refuses to talk to this one, as a network does whose list
-// is not up to date; and those that do not answer had their time.
+// is not up to date; and those that do not answer had their time. Who has begun to
+// catch up knows that there is a network, and that this is not all of it.
 func (r *Replica) mayBegin(begun time.Time) bool {
 	if r.cfg.NewNetwork.IsZero() {
+		return false
+	}
+	facts := 0
+	if r.View(func(c *catalog.Catalog) { facts = c.Len() }); facts > 0 {
 		return false
 	}
 	patient := time.Since(begun) < r.cfg.BeginAfter

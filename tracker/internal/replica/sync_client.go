@@ -129,6 +129,7 @@ func (r *Replica) hello() *pb.SyncHello {
 	}
 	root := r.storedRoot()
 	h.Root = root[:]
+	h.Missing = r.blobs.missingDigest() // behind the root: what it stands for is in there
 	return h
 }
 

@@ -39,20 +39,21 @@ func TestReservations(t *testing.T) {
 		{"run out", "e", []catalog.Key{other}, 8 * time.Second, true},
 	}
 	for _, step := range steps {
-		if got := rs.reserve(step.token, step.keys, now.Add(step.at)); got != step.want {
-			t.Errorf("%s: granted %v, want %v", step.name, got, step.want)
+		got := rs.reserve(step.token, step.keys, now.Add(step.at))
+		if code := protocol.CodeOf(got); (got == nil) != step.want || got != nil && code != protocol.CodeExists {
+			t.Errorf("%s: %v, want granted %v", step.name, got, step.want)
 		}
 	}
 	rs.release("nobody's")
-	if rs.reserve("f", []catalog.Key{ada}, now.Add(8*time.Second)) {
+	if rs.reserve("f", []catalog.Key{ada}, now.Add(8*time.Second)) == nil {
 		t.Error("a strange token has given a name back")
 	}
 	rs.release("e")
-	if !rs.reserve("f", []catalog.Key{ada}, now.Add(8*time.Second)) {
+	if rs.reserve("f", []catalog.Key{ada}, now.Add(8*time.Second)) != nil {
 		t.Error("a released name is not free")
 	}
 	rs.settled([]catalog.Fact{{Key: ada}})
-	if !rs.reserve("g", []catalog.Key{other}, now.Add(8*time.Second)) {
+	if rs.reserve("g", []catalog.Key{other}, now.Add(8*time.Second)) != nil {
 		t.Error("a name whose claim is stored is still reserved")
 	}
 }
@@ -63,13 +64,13 @@ func TestReservationsAreBounded(t *testing.T) {
 	for i := range maxReserved - 1 {
 		rs.byName[fmt.Sprintf("name/user/u%d", i)] = reserved{key: "k", token: "t", until: now.Add(time.Second)}
 	}
-	if rs.reserve("u", []catalog.Key{"name/user/more/x", "name/user/evenmore/x"}, now) {
-		t.Error("more than the limit is granted")
+	if err := rs.reserve("u", []catalog.Key{"name/user/more/x", "name/user/evenmore/x"}, now); protocol.CodeOf(err) != protocol.CodeBusy {
+		t.Errorf("more than the limit: %v, want E_BUSY", err)
 	}
-	if !rs.reserve("u", []catalog.Key{"name/user/last/x"}, now) {
+	if rs.reserve("u", []catalog.Key{"name/user/last/x"}, now) != nil {
 		t.Error("the last one within the limit is refused")
 	}
-	if !rs.reserve("u", []catalog.Key{"name/user/more/x"}, now.Add(2*time.Second)) {
+	if rs.reserve("u", []catalog.Key{"name/user/more/x"}, now.Add(2*time.Second)) != nil {
 		t.Error("what has run out still counts")
 	}
 }

@@ -219,10 +219,13 @@ func (j *job) run(t *txn) (err error) {
 // settle makes known what is on disk now.
 func (w *writer) settle(t *txn) {
 	s := &w.r.state
+	s.mu.RLock()
+	facts, own := t.result(s.cat)
+	s.mu.RUnlock()
+	w.r.noteBlobs(facts) // before the root shows that these facts are here
 	s.mu.Lock()
 	s.pending, s.root = nil, s.cat.Root().Digest
 	s.ended()
-	facts, own := t.result(s.cat)
 	s.mu.Unlock()
 	w.tell(facts, own)
 }
@@ -235,7 +238,6 @@ func (w *writer) tell(facts, own []catalog.Fact) {
 	}
 	w.r.gossip.spread(own)
 	w.r.awaited.arrived(facts)
-	w.r.noteBlobs(facts)
 	if len(facts) > 0 && w.r.cfg.OnChange != nil {
 		w.r.cfg.OnChange(facts)
 	}

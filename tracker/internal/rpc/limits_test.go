@@ -165,7 +165,7 @@ func limitCases() map[string]limitCase {
 		"MaxSharesPerUser": {check: (*limitWorld).maxShares}, "MaxManifestsPerUser": {check: (*limitWorld).maxManifests},
 
 		"SessionLife": credentials, "SessionRenew": credentials, "TicketLife": credentials, "TicketMaxLife": credentials,
-		"CredentialSkew": credentials, "TicketGrace": {elsewhere: "node/internal/gate"},
+		"CredentialSkew": credentials, "SessionAhead": credentials, "TicketGrace": {elsewhere: "node/internal/gate"},
 		"KeepAlive": {elsewhere: "TestCloseEndsStreams and all others that attach"}, "PushSilence": {elsewhere: "node/internal/trackers"},
 		"OpenTimeout": pieces, "PieceSilence": pieces, "PieceMinRate": pieces, "PieceRateWindow": pieces, "WaitTurn": pieces,
 		"ReserveLife": {elsewhere: "replica: TestReservations"}, "ConfirmTimeout": {elsewhere: "replica: TestLateTracker"},

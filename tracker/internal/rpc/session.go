@@ -75,7 +75,7 @@ func (s *Server) issue(session *credential.Session) (envelope []byte, err error)
 }
 
 func inTime(s *credential.Session, now time.Time) bool {
-	return !now.After(s.Expires.Add(protocol.CredentialSkew)) && !s.Issued.After(now.Add(protocol.CredentialSkew))
+	return !now.After(s.Expires.Add(protocol.CredentialSkew)) && !s.Issued.After(now.Add(protocol.SessionAhead))
 }
 
 // authenticate sets session and user of c, if the session counts. Whoever shows

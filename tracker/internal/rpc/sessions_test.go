@@ -208,3 +208,21 @@ func TestEndedLoginsAreNotListed(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has logged in at a clock that was ahead need not do it again when that
+// is set right, or at a tracker whose clock is.
+func TestSessionOfAClockThatWasAhead(t *testing.T) {
+	var ahead atomic.Int64
+	ahead.Store(int64(10 * time.Minute))
+	w := newWorld(t, options{now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	ada := w.user("ada")
+	for _, by := range []time.Duration{10 * time.Minute, 0} {
+		ahead.Store(int64(by))
+		if _, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{}); err != nil {
+			t.Errorf("%v ahead: %v", by, err)
+		}
+	}
+	ahead.Store(-int64(2 * time.Hour))
+	_, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
+	wantCode(t, "a session that is made in two hours", err, protocol.CodeSession)
+}
