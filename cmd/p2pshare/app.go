@@ -46,19 +46,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 func newApp(std streams) *cli.App {
 	return &cli.App{
-		Name:      "p2pshare",
-		Usage:     "share big files inside closed groups, machine to machine",
-		Version:   versionText(),
-		Reader:    std.in,
-		Writer:    std.out,
-		ErrWriter: std.err,
-		Commands:  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std), compareCommand(std)},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() && c.Args().First() != "help" {
-				return usagef("unknown command %q; the commands are tracker, client, demo and compare", c.Args().First())
-			}
-			return cli.ShowAppHelp(c)
-		},
+		Name:                      "p2pshare",
+		Usage:                     "share big files inside closed groups, machine to machine",
+		Version:                   versionText(),
+		Reader:                    std.in,
+		Writer:                    std.out,
+		ErrWriter:                 std.err,
+		Commands:                  []*cli.Command{trackerCommand(std), clientCommand(std), demoCommand(std), compareCommand(std)},
+		Action:                    func(c *cli.Context) error { return topAction(c, std) },
 		OnUsageError:              usageError,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		HideHelpCommand:           true,

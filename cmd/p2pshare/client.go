@@ -34,7 +34,7 @@ func clientCommand(std streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "c", Usage: "run this `COMMAND` instead of reading standard input (repeatable)"},
 			&cli.BoolFlag{Name: "e", DisableDefaultText: true, Usage: "stop at the first command that fails"},
 			&cli.BoolFlag{Name: "stay", DisableDefaultText: true, Usage: "go on sharing and downloading after the last command, until SIGINT or SIGTERM"},
-			&cli.StringFlag{Name: "data", Usage: "folder of key, session, shares, unfinished downloads and log"},
+			&cli.StringFlag{Name: "data", DefaultText: "$XDG_STATE_HOME/p2pshare/client or ~/.local/state/p2pshare/client, with a LISTEN port client-PORT", Usage: "folder of key, session, shares, unfinished downloads and log"},
 			&cli.StringFlag{Name: "downloads", DefaultText: "the current folder", Usage: "where downloads go by default"},
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "answer each command with a JSON object on a line"},
 			&cli.BoolFlag{Name: "password-stdin", DisableDefaultText: true, Usage: "take passwords that are not on a command's line from standard input, a line each"},
@@ -45,7 +45,7 @@ func clientCommand(std streams) *cli.Command {
 			&cli.BoolFlag{Name: "discover", DisableDefaultText: true, Usage: "in place of TRACKER_INFO: find the trackers of the local network, show their ids, ask, and remember them"},
 			&cli.BoolFlag{Name: "strict-tickets", DisableDefaultText: true, Usage: "while no tracker is reachable, serve nobody for longer than a ticket lasts (15 minutes), instead of four hours"},
 		},
-		Action:          func(c *cli.Context) error { return runClient(c, std) },
+		Action:          orHelp(std, runClient),
 		OnUsageError:    usageError,
 		HideHelpCommand: true,
 	}
@@ -109,6 +109,9 @@ func runClient(c *cli.Context, std streams) error {
 	if protocol.CodeOf(err) != protocol.CodeLocked {
 		log.begin() // else the folder and its log are another process's
 	}
+	if protocol.CodeOf(err) == protocol.CodeLocked {
+		return protocol.Errorf(protocol.CodeLocked, "%w; a second client on this machine needs a LISTEN port of its own, or another --data", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -155,13 +158,13 @@ func parseClient(c *cli.Context, std streams) (clientRun, error) {
 	case r.discover && c.NArg() <= 1:
 		r.listen = c.Args().Get(0)
 	case r.discover:
-		return r, usagef("%d arguments; usage: p2pshare client --discover [FLAGS] [LISTEN]: it takes the place of TRACKER_INFO", c.NArg())
+		return r, usagef("%s; usage: p2pshare client --discover [FLAGS] [LISTEN]: it takes the place of TRACKER_INFO", shell.Count(c.NArg(), "argument"))
 	case c.NArg() == 1:
 		r.list = c.Args().Get(0)
 	case c.NArg() == 2:
 		r.listen, r.list = c.Args().Get(0), c.Args().Get(1)
 	default:
-		return r, usagef("%d arguments; usage: p2pshare client [FLAGS] [LISTEN] TRACKER_INFO, with the flags before the arguments", c.NArg())
+		return r, usagef("%s; usage: p2pshare client [FLAGS] [LISTEN] TRACKER_INFO, with the flags before the arguments", shell.Count(c.NArg(), "argument"))
 	}
 	var port uint16
 	if r.listen != "" {

@@ -31,7 +31,7 @@ func compareCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "out", Value: ".", Usage: "`DIR` for plot and figures"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object instead of the table"},
 		},
-		Action:          func(c *cli.Context) error { return runCompare(c, std) },
+		Action:          orHelp(std, runCompare),
 		OnUsageError:    usageError,
 		HideHelpCommand: true,
 	}

@@ -68,6 +68,8 @@ func console(ctx context.Context, t consoleTracker, std streams, text string) (q
 			return false
 		}
 		fmt.Fprintf(std.out, "user %s %sd\n", protocol.Printable(args[0]), strings.TrimSuffix(name, "_user"))
+	case name == "reset_password" || name == "disable_user" || name == "enable_user":
+		tell(std.err, usagef("usage: %s USER", name))
 	default:
 		tell(std.err, usagef("%s is not understood; \"help\" lists the commands", protocol.Quote(text)))
 	}

@@ -40,7 +40,7 @@ func demoCommand(std streams) *cli.Command {
 		Name:            "demo",
 		Usage:           "run a whole network on this machine: two trackers, three clients, two downloads, one tracker killed on the way",
 		ArgsUsage:       "[FILE]",
-		Action:          func(c *cli.Context) error { return runDemo(c, std) },
+		Action:          orHelp(std, runDemo),
 		OnUsageError:    usageError,
 		HideHelpCommand: true,
 	}

@@ -28,43 +28,58 @@ func exitStatus(err error) int {
 	return 1
 }
 
-func statusOf(code protocol.Code) (int, bool) {
-	statuses := map[protocol.Code]int{
-		protocol.CodeInternal:      1,
-		protocol.CodeUsage:         2,
-		protocol.CodeAuth:          10,
-		protocol.CodeRate:          11,
-		protocol.CodeBusy:          12,
-		protocol.CodeSession:       13,
-		protocol.CodeForbidden:     14,
-		protocol.CodeNoTracker:     20,
-		protocol.CodeTrackerID:     21,
-		protocol.CodeTrackerNew:    22,
-		protocol.CodeTrackerFull:   23,
-		protocol.CodeVersion:       24,
-		protocol.CodeNotMember:     30,
-		protocol.CodeNotFound:      31,
-		protocol.CodeExists:        32,
-		protocol.CodeName:          33,
-		protocol.CodeLimit:         34,
-		protocol.CodePassword:      35,
-		protocol.CodeConfig:        36,
-		protocol.CodeAddrInUse:     37,
-		protocol.CodeRenamed:       38,
-		protocol.CodeNoSeeders:     40,
-		protocol.CodeBadData:       41,
-		protocol.CodeBadManifest:   42,
-		protocol.CodeRevoked:       43,
-		protocol.CodeDiskFull:      50,
-		protocol.CodeTargetExists:  51,
-		protocol.CodeSourceChanged: 52,
-		protocol.CodeState:         53,
-		protocol.CodePerm:          54,
-		protocol.CodeLocked:        55,
-		protocol.CodeNotRegular:    56,
+// status is how a process ends whose error has a code.
+type status struct {
+	code    protocol.Code
+	status  int
+	meaning string
+}
+
+// statuses are those of all codes, in the order of the numbers.
+func statuses() []status {
+	return []status{
+		{protocol.CodeInternal, 1, "unforeseen"},
+		{protocol.CodeUsage, 2, "wrong arguments"},
+		{protocol.CodeAuth, 10, "wrong user name or password"},
+		{protocol.CodeRate, 11, "too many attempts"},
+		{protocol.CodeBusy, 12, "the other side has no capacity just now"},
+		{protocol.CodeSession, 13, "not logged in (any more)"},
+		{protocol.CodeForbidden, 14, "the owner of the group only"},
+		{protocol.CodeNoTracker, 20, "none reachable"},
+		{protocol.CodeTrackerID, 21, "a tracker is not who it was"},
+		{protocol.CodeTrackerNew, 22, "a tracker nobody has confirmed"},
+		{protocol.CodeTrackerFull, 23, "the tracker cannot store"},
+		{protocol.CodeVersion, 24, "protocol versions differ"},
+		{protocol.CodeNotMember, 30, "not a member of the group"},
+		{protocol.CodeNotFound, 31, "no such user, group or file"},
+		{protocol.CodeExists, 32, "the name is taken"},
+		{protocol.CodeName, 33, "the name is not allowed"},
+		{protocol.CodeLimit, 34, "a limit is reached"},
+		{protocol.CodePassword, 35, "the password is not allowed"},
+		{protocol.CodeConfig, 36, "a file or flag is wrong"},
+		{protocol.CodeAddrInUse, 37, "another program listens there"},
+		{protocol.CodeRenamed, 38, "the name means somebody else now"},
+		{protocol.CodeNoSeeders, 40, "nobody online offers what is missing"},
+		{protocol.CodeBadData, 41, "every peer sent wrong data"},
+		{protocol.CodeBadManifest, 42, "the description contradicts itself"},
+		{protocol.CodeRevoked, 43, "not a member any more, download stopped"},
+		{protocol.CodeDiskFull, 50, "no room"},
+		{protocol.CodeTargetExists, 51, "never replaced"},
+		{protocol.CodeSourceChanged, 52, "the shared file changed on disk"},
+		{protocol.CodeState, 53, "own records damaged"},
+		{protocol.CodePerm, 54, "a private file that others can read"},
+		{protocol.CodeLocked, 55, "another process uses the folder or, told by a tracker, the key"},
+		{protocol.CodeNotRegular, 56, "folder, FIFO or device"},
 	}
-	status, ok := statuses[code]
-	return status, ok
+}
+
+func statusOf(code protocol.Code) (int, bool) {
+	for _, s := range statuses() {
+		if s.code == code {
+			return s.status, true
+		}
+	}
+	return 0, false
 }
 
 func isInterrupted(err error) bool {

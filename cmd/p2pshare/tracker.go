@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/p2pshare/p2pshare/cmd/p2pshare/internal/shell"
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/host"
 	"github.com/p2pshare/p2pshare/protocol/roster"
@@ -34,7 +35,7 @@ func trackerCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts"},
 			&cli.IntFlag{Name: "min-password", Value: 8, Usage: "the least length of a password, in characters"},
 			&cli.BoolFlag{Name: "no-announce", DisableDefaultText: true, Usage: "do not tell the local network that a tracker is here; \"client --discover\" does not find it then"},
-			&cli.StringSliceFlag{Name: "limit", Usage: "NAME=VALUE replaces a rate limit (repeatable); help lists them"},
+			&cli.StringSliceFlag{Name: "limit", Usage: "NAME=VALUE replaces a rate limit (repeatable); \"--limit help\" lists the names"},
 		},
 		Subcommands: []*cli.Command{
 			{
@@ -47,7 +48,7 @@ func trackerCommand(std streams) *cli.Command {
 				Action: func(c *cli.Context) error { return trackerID(c, std) }, OnUsageError: usageError, HideHelpCommand: true,
 			},
 		},
-		Action:          func(c *cli.Context) error { return runTracker(c, std) },
+		Action:          orHelp(std, runTracker),
 		OnUsageError:    usageError,
 		HideHelpCommand: true,
 	}
@@ -123,7 +124,7 @@ func runTracker(c *cli.Context, std streams) error {
 func trackerConfig(c *cli.Context) (tracker.Config, error) {
 	var none tracker.Config
 	if c.NArg() != 2 {
-		return none, usagef("%d arguments; usage: p2pshare tracker [FLAGS] TRACKER_INFO NUMBER, with the flags before the arguments", c.NArg())
+		return none, usagef("%s; usage: p2pshare tracker [FLAGS] TRACKER_INFO NUMBER, with the flags before the arguments", shell.Count(c.NArg(), "argument"))
 	}
 	path := c.Args().Get(0)
 	entries, err := roster.Read(path)

@@ -61,7 +61,7 @@ func TestConsole(t *testing.T) {
 		{"disable", "disable_user bob", nil, "user bob disabled\n", "", "disable bob", false},
 		{"enable", "enable_user bob", nil, "user bob enabled\n", "", "enable bob", false},
 		{"disable fails", "disable_user bob", missing, "", "error: there is no user \"bob\" (E_NOT_FOUND)\n", "disable bob", false},
-		{"no user", "disable_user", nil, "", "error: \"disable_user\" is not understood; \"help\" lists the commands (E_USAGE)\n", "", false},
+		{"no user", "disable_user", nil, "", "error: usage: disable_user USER (E_USAGE)\n", "", false},
 		{"nonsense", "x\x1by", nil, "", "error: \"x\\u001by\" is not understood; \"help\" lists the commands (E_USAGE)\n", "", false},
 	}
 	for _, tt := range tests {

@@ -113,10 +113,7 @@ func help(_ context.Context, _ *Shell, c call) (result, error) {
 		if about == nil {
 			return result{}, protocol.Errorf(protocol.CodeUsage, "unknown command %s; \"help\" lists the commands", protocol.Quote(c.arg(0)))
 		}
-		return result{
-			lines:  []string{"usage: " + about.usage(), about.help},
-			fields: fields{"commands": []fields{about.fields()}},
-		}, nil
+		return about.about(), nil
 	}
 	var r result
 	all := []fields{}
@@ -126,6 +123,14 @@ func help(_ context.Context, _ *Shell, c call) (result, error) {
 	}
 	r.fields = fields{"commands": all}
 	return r, nil
+}
+
+// about is what help tells of one command.
+func (c *command) about() result {
+	return result{
+		lines:  []string{"usage: " + c.usage(), c.help},
+		fields: fields{"commands": []fields{c.fields()}},
+	}
 }
 
 func (c *command) fields() fields { return fields{"name": c.name, "args": c.args, "help": c.help} }

@@ -278,7 +278,7 @@ func detail(p node.Progress) string {
 		if p.ETA > 0 {
 			eta = progress.ETA(p.ETA) + " left"
 		}
-		return columns(percent(p), progress.Rate(p.Rate), fmt.Sprintf("%d peers", p.Peers), eta)
+		return columns(percent(p), progress.Rate(p.Rate), Count(p.Peers, "peer"), eta)
 	}
 }
 

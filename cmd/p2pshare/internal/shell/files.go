@@ -124,7 +124,11 @@ func listFiles(ctx context.Context, s *Shell, c call) (result, error) {
 	all := []fields{}
 	for _, f := range files {
 		sha1 := hex.EncodeToString(f.SHA1[:])
-		r.lines = append(r.lines, columns(f.Name, f.Size, f.Seeders, "sha1 "+sha1))
+		text := columns(f.Name, f.Size, f.Seeders, "sha1 "+sha1)
+		if s.atTerminal {
+			text += "\t" + columns("shared by "+f.Uploader)
+		}
+		r.lines = append(r.lines, text)
 		all = append(all, fields{
 			"name": f.Name, "size": f.Size, "seeders": f.Seeders, "sha1": sha1, "id": f.ID.String(), "uploader": f.Uploader,
 		})

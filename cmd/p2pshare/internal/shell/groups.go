@@ -51,7 +51,11 @@ func rejectRequest(ctx context.Context, s *Shell, c call) (result, error) {
 }
 
 func removeMember(ctx context.Context, s *Shell, c call) (result, error) {
-	return onUser(Client.RemoveMember, "%s is no longer a member of %s")(ctx, s, c)
+	r, err := onUser(Client.RemoveMember, "%s is no longer a member of %s")(ctx, s, c)
+	if self, _ := s.Client.User(); err == nil && same(protocol.CanonicalUser, self, c.arg(1)) {
+		s.Progress.Note("note: you have left the group; the member who is in for longest owns it now, and without members it is gone")
+	}
+	return r, err
 }
 
 func transferGroup(ctx context.Context, s *Shell, c call) (result, error) {
@@ -66,7 +70,11 @@ func listGroups(ctx context.Context, s *Shell, _ call) (result, error) {
 	var r result
 	all := []fields{}
 	for _, g := range groups {
-		r.lines = append(r.lines, columns(g.Name))
+		text := columns(g.Name)
+		if s.atTerminal && g.Role != "none" {
+			text = columns(g.Name, g.Role)
+		}
+		r.lines = append(r.lines, text)
 		all = append(all, fields{"name": g.Name, "role": g.Role})
 	}
 	r.fields = fields{"groups": all}

@@ -65,6 +65,8 @@ func (s *Shell) Interact(ctx context.Context, t Terminal) error {
 	s.Secret = func(_ context.Context, prompt string) (string, error) { return askSecret(rl, prompt) }
 	s.SecretTwice = true
 
+	s.atTerminal = true
+
 	var at notices
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})

@@ -195,3 +195,13 @@ func TestInteractEndsWithItsContext(t *testing.T) {
 	cancel()
 	s.end(t)
 }
+
+// A person sees more columns than scripts, which rely on the first ones.
+func TestTerminalTellsWhoShares(t *testing.T) {
+	s := begin(t, t.Context())
+	filled(s.client)
+	s.typeKeys(t, "list_files docs\r")
+	s.screen.await(t, "\tsha1 "+sha1AB+"\tshared by ada\n", 1)
+	s.typeKeys(t, "list_groups\r")
+	s.screen.await(t, "docs\towner\nHoliday pictures\n", 1)
+}

@@ -74,7 +74,7 @@ func (s *Shell) answer(name string, r result) error {
 		return err
 	}
 	if r.stored.Already {
-		s.Progress.Note("note: nothing changed, this had come true before")
+		s.Progress.Note("note: nothing changed, it was so already")
 	}
 	if r.stored.On == 0 {
 		s.Progress.Note("note: no tracker knows of it yet; they are told once one is reachable")

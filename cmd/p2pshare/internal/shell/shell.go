@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -43,6 +42,10 @@ type Options struct {
 // Shell runs commands, one at a time.
 type Shell struct {
 	Options
+
+	// atTerminal is set for a person: then lists have more columns than those
+	// that scripts rely on.
+	atTerminal bool
 
 	// background is the downloads that a command of this shell started and left,
 	// and whose end no command has told yet.
@@ -100,10 +103,15 @@ func (s *Shell) Run(ctx context.Context, line string) error {
 		return s.fail(name, protocol.Errorf(protocol.CodeUsage, "unknown command %s; \"help\" lists the commands", protocol.Quote(words[0])), nil)
 	}
 	call, err := c.parse(words[1:], background)
-	if err != nil {
+	var res result
+	switch {
+	case errors.Is(err, flag.ErrHelp) || len(words) == 2 && words[1] == "--help":
+		res, err = c.about(), nil
+	case err != nil:
 		return s.fail(name, err, nil)
+	default:
+		res, err = c.run(ctx, s, call)
 	}
-	res, err := c.run(ctx, s, call)
 	switch {
 	case errors.Is(err, ErrQuit):
 		_ = s.answer(name, res) // there is nothing in it that could be missed
@@ -159,7 +167,9 @@ func (c *command) parse(args []string, background bool) (call, error) {
 		set.SetOutput(io.Discard)
 		set.Usage = func() {}
 		c.flags(set, &out)
-		if err := set.Parse(args); err != nil {
+		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return call{}, err
+		} else if err != nil {
 			return call{}, c.misused(protocol.Printable(err.Error()))
 		}
 		out.args = set.Args()
@@ -170,7 +180,7 @@ func (c *command) parse(args []string, background bool) (call, error) {
 	case out.timeout < 0:
 		return call{}, c.misused("a timeout is not negative")
 	case !slices.Contains(c.counts, len(out.args)):
-		return call{}, c.misused(fmt.Sprintf("%d arguments", len(out.args)))
+		return call{}, c.misused(Count(len(out.args), "argument"))
 	}
 	return out, nil
 }

@@ -197,27 +197,77 @@ func TestHelpListsEveryCommand(t *testing.T) {
 	}
 }
 
+// --help behind any command tells what help tells.
+func TestHelpFlag(t *testing.T) {
+	for _, line := range []string{"download_file --help", "download_file -h docs a.bin", "Join_group --help", "wait --help"} {
+		r := newRig(false)
+		if err := r.Run(t.Context(), line); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		name, _, _ := strings.Cut(strings.ToLower(line), " ")
+		if !strings.HasPrefix(r.out.String(), "usage: "+name+" ") || r.client.said() != "" {
+			t.Errorf("%s: output %q, calls %q", line, r.out, r.client.said())
+		}
+	}
+	r := newRig(true)
+	if err := r.Run(t.Context(), "wait --help"); err != nil || !strings.HasPrefix(r.out.String(), `{"command":"wait","ok":true,"result":{"commands":[{"args":"`) {
+		t.Errorf("with --json: %v, %s", err, r.out)
+	}
+}
+
+// Who removes himself hears what becomes of the group.
+func TestRemovingOneself(t *testing.T) {
+	const left = "note: you have left the group; the member who is in for longest owns it now, and without members it is gone\n"
+	for user, want := range map[string]string{"Ada": left, "bob": ""} {
+		r := newRig(false)
+		if err := r.Run(t.Context(), "remove_member docs "+user); err != nil || r.err.String() != want {
+			t.Errorf("remove_member of %s: %v, notes %q, want %q", user, err, r.err, want)
+		}
+	}
+}
+
+// brokenOutput takes nothing.
+type brokenOutput struct{}
+
+func (brokenOutput) Write([]byte) (int, error) { return 0, protocol.ErrDiskFull }
+
+// A command whose answer cannot be written has failed, and ends a script that is
+// to stop at the first failure.
+func TestAnswerThatCannotBeWritten(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		r := newRig(asJSON)
+		r.Out = brokenOutput{}
+		lines := shell.Commands{"whoami", "logout"}
+		if err := r.RunScript(t.Context(), &lines, true); !errors.Is(err, protocol.ErrDiskFull) {
+			t.Errorf("with --json %v: %v, want E_DISK_FULL", asJSON, err)
+		}
+		if r.client.said() != "" || strings.Count(r.err.String(), "error: ") != 1 {
+			t.Errorf("with --json %v: it went on: %s, %s", asJSON, r.client.said(), r.err)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	failing := protocol.Errorf(protocol.CodeNotMember, "you are not a member of \"docs\"")
 	usage := map[string]string{
 		"frobnicate a b":                  `unknown command "frobnicate"; "help" lists the commands`,
 		"create_user":                     "create_user: 0 arguments; usage: create_user USER [PASSWORD]",
 		"create_user a b c":               "create_user: 3 arguments; usage: create_user USER [PASSWORD]",
-		"logout now":                      "logout: 1 arguments; usage: logout",
-		"change_password old":             "change_password: 1 arguments; usage: change_password [OLD NEW]",
+		"logout now":                      "logout: 1 argument; usage: logout",
+		"change_password old":             "change_password: 1 argument; usage: change_password [OLD NEW]",
 		"create_group":                    "create_group: 0 arguments; usage: create_group GROUP",
-		"accept_request docs":             "accept_request: 1 arguments; usage: accept_request GROUP USER",
-		"upload_file docs":                "upload_file: 1 arguments; usage: upload_file GROUP PATH",
-		"download_file docs":              "download_file: 1 arguments; usage: download_file [--timeout DURATION] GROUP NAME [DEST] [&]",
-		"download_file --timeout x a b":   `download_file: invalid value "x" for flag -timeout: parse error; usage: download_file [--timeout DURATION] GROUP NAME [DEST] [&]`,
+		"accept_request docs":             "accept_request: 1 argument; usage: accept_request GROUP USER",
+		"upload_file docs":                "upload_file: 1 argument; usage: upload_file GROUP PATH",
+		"download_file docs":              "download_file: 1 argument; usage: download_file [--timeout DURATION] GROUP NAME [DEST] [&]",
+		"download_file --timeout x a b":   `download_file: invalid value "x" for flag -timeout: DURATION is written like 90s, 5m or 1h30m; usage: download_file [--timeout DURATION] GROUP NAME [DEST] [&]`,
 		"download_file --timeout -1s a b": "download_file: a timeout is not negative; usage: download_file [--timeout DURATION] GROUP NAME [DEST] [&]",
-		"wait docs":                       "wait: 1 arguments; usage: wait [--timeout DURATION] [GROUP NAME]",
+		"wait docs":                       "wait: 1 argument; usage: wait [--timeout DURATION] [GROUP NAME]",
 		"show_downloads --all":            "show_downloads: flag provided but not defined: -all; usage: show_downloads [-v]",
 		"whoami &":                        "whoami: & stands behind download_file only; usage: whoami",
 		"&":                               "& stands behind a download_file command",
 		"help frobnicate":                 `unknown command "frobnicate"; "help" lists the commands`,
 		"login ada 'open":                 "the line cannot be read: a quote or backslash is left open",
-		"pause_download docs":             "pause_download: 1 arguments; usage: pause_download GROUP NAME",
+		"pause_download docs":             "pause_download: 1 argument; usage: pause_download GROUP NAME",
 		"\x1b[2Jx":                        `unknown command "\u001b[2Jx"; "help" lists the commands`,
 	}
 	for line, want := range usage {
@@ -339,7 +389,7 @@ func TestNotes(t *testing.T) {
 		{"the only one", node.Stored{On: 1, Trackers: 1}, ""},
 		{"none", node.Stored{Trackers: 2}, "note: no tracker knows of it yet; they are told once one is reachable\n"},
 		{"one of two", node.Stored{On: 1, Trackers: 2}, "note: stored on 1 of 2 trackers; the others get it once they are reachable\n"},
-		{"repeated", node.Stored{On: 2, Trackers: 2, Already: true}, "note: nothing changed, this had come true before\n"},
+		{"repeated", node.Stored{On: 2, Trackers: 2, Already: true}, "note: nothing changed, it was so already\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package shell
 
 import (
+	"errors"
 	"flag"
 	"slices"
+	"time"
 )
 
 // table returns all commands, in the order of help.
@@ -50,9 +52,9 @@ func groupCommands() []*command {
 		plain("accept_request", "GROUP USER", "let a user in (owner only)", []int{2}, acceptRequest),
 		plain("reject_request", "GROUP USER", "refuse a user's request (owner only)", []int{2}, rejectRequest),
 		plain("list_members", "GROUP", "list the members of a group", []int{1}, listMembers),
-		plain("remove_member", "GROUP USER", "remove a member (owner only)", []int{2}, removeMember),
+		plain("remove_member", "GROUP USER", "remove a member (owner only); who removes himself leaves", []int{2}, removeMember),
 		plain("transfer_group", "GROUP USER", "make another member the owner (owner only)", []int{2}, transferGroup),
-		plain("leave_group", "GROUP", "leave a group; its files here are no longer shared", []int{1}, leaveGroup),
+		plain("leave_group", "GROUP", "leave a group; its files here are no longer shared; when the owner leaves, the member who is in for longest owns it, and the last one to leave ends it", []int{1}, leaveGroup),
 	}
 }
 
@@ -66,11 +68,18 @@ func fileCommands() []*command {
 }
 
 func downloadCommands() []*command {
-	timeout := func(set *flag.FlagSet, c *call) { set.DurationVar(&c.timeout, "timeout", 0, "") }
+	timeout := func(set *flag.FlagSet, c *call) {
+		set.Func("timeout", "", func(text string) (err error) {
+			if c.timeout, err = time.ParseDuration(text); err != nil {
+				return errors.New("DURATION is written like 90s, 5m or 1h30m")
+			}
+			return nil
+		})
+	}
 	return []*command{
 		{
 			name: "download_file", args: "[--timeout DURATION] GROUP NAME [DEST] [&]",
-			help:   "fetch a file from all who have it; DEST is a folder or a new file's name; & returns at once",
+			help:   "fetch a file from all who have it; DEST is a folder or a new file's name; & returns at once, while this client runs; " + timeouts,
 			counts: []int{2, 3}, passwordAfter: -1, background: true, flags: timeout, run: downloadFile,
 		},
 		{
@@ -83,11 +92,13 @@ func downloadCommands() []*command {
 		plain("resume_download", "GROUP NAME", "let a paused download go on", []int{2}, resumeDownload),
 		plain("cancel_download", "GROUP NAME", "end a download and remove its partial data", []int{2}, cancelDownload),
 		{
-			name: "wait", args: "[--timeout DURATION] [GROUP NAME]", help: "wait until that download, or all, ended",
+			name: "wait", args: "[--timeout DURATION] [GROUP NAME]", help: "wait until that download, or all, ended; " + timeouts,
 			counts: []int{0, 2}, passwordAfter: -1, flags: timeout, run: wait,
 		},
 	}
 }
+
+const timeouts = "after DURATION (90s, 5m, 1h30m) it waits no longer, and the download goes on"
 
 func otherCommands() []*command {
 	return []*command{

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 
@@ -37,6 +38,14 @@ func split(line string) (words []string, background bool, err error) {
 		return nil, false, protocol.Errorf(protocol.CodeUsage, "the line cannot be read: a quote or backslash is left open")
 	}
 	return words, background, nil
+}
+
+// Count writes a number with what is counted: 1 argument, 2 arguments.
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // firstWord guesses the command of a line that may not be readable: for
