@@ -147,6 +147,7 @@ func limitCases() map[string]limitCase {
 	pieces := limitCase{elsewhere: "the piece protocol: node/internal/piece and node/internal/swarm"}
 	return map[string]limitCase{
 		"PieceLength": manifests, "MinPieceLength": manifests, "EnoughPieces": manifests, "MaxPieceLength": manifests, "MaxPieces": manifests,
+		"MaxLeases": {elsewhere: "presence: TestDeltasAreBounded"}, "MaxOffers": {elsewhere: "presence: TestOffersOfATrackerAreBounded"},
 		"MaxManifest": {check: (*limitWorld).maxManifest}, "ManifestChunk": {check: (*limitWorld).manifestChunk},
 		"MaxRequest": {check: (*limitWorld).maxRequest}, "MaxReply": {elsewhere: "connect.WithSendMaxBytes; PageSize keeps below it"},
 		"MaxElements": {check: (*limitWorld).maxElements}, "PageSize": {check: (*limitWorld).pageSize},
