@@ -54,7 +54,7 @@ func told(e roster.Entry, k known, now replica.Standing) Activity {
 	case replica.There:
 		a.What, a.Result, a.Mended = "tracker connected", "ok", k.warned
 	case replica.Waits:
-		a.What, a.Mended = "tracker waits", k.warned
+		a.What = "tracker waits"
 	case replica.Refuses:
 		a.What, a.Warn = "tracker refuses", true
 	case replica.Foreign:

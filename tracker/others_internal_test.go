@@ -35,7 +35,7 @@ func TestOthersAreToldOf(t *testing.T) {
 		{"is removed and back", []replica.Standing{replica.There, gone, replica.There}, "tracker connected, tracker connected"},
 		{"refuses", []replica.Standing{replica.Refuses, replica.Refuses, replica.There}, "!tracker refuses, +tracker connected"},
 		{"refuses and goes", []replica.Standing{replica.Refuses, replica.Away, replica.There}, "!tracker refuses, tracker not reached, +tracker connected"},
-		{"foreign", []replica.Standing{replica.Foreign, replica.Foreign, replica.Waits, replica.There}, "!tracker of another network, +tracker waits, tracker connected"},
+		{"foreign", []replica.Standing{replica.Foreign, replica.Foreign, replica.Waits, replica.There}, "!tracker of another network, tracker waits, +tracker connected"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

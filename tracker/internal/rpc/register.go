@@ -17,7 +17,7 @@ func (s *Server) Register(ctx context.Context, req *connect.Request[pb.RegisterR
 	c := callOf(ctx)
 	c.note.User = printable(req.Msg.GetName())
 	if s.cfg.RegistrationClosed {
-		return nil, protocol.Errorf(protocol.CodeForbidden, "this network takes no new users; ask its operator for an account")
+		return nil, protocol.Errorf(protocol.CodeForbidden, "this tracker takes no new users; ask its operator")
 	}
 	canonical, err := protocol.CanonicalUser(req.Msg.GetName())
 	if err != nil {
