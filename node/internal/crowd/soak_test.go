@@ -35,8 +35,6 @@ func TestSoak(t *testing.T) {
 	w.ok(err)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	late := time.NewTimer(length)
-	defer late.Stop()
 	var wg sync.WaitGroup
 	var done counter
 	for i := range clients {
@@ -50,22 +48,22 @@ func TestSoak(t *testing.T) {
 	}
 	// The first reading is of a twelfth of the time: minute 5 of an hour, but
 	// not while the trackers still fill their pools.
-	early := time.NewTimer(max(length/12, 3*time.Second))
-	defer early.Stop()
-	<-early.C
-	before := w.readings()
-	<-late.C
-	after := w.readings()
+	// Those between the first and the last are to be read: do they rise to the end?
+	// Both trackers together: clients go from one to the other all the time.
+	first, last := reading{}, reading{}
+	began, step := time.Now(), max(length/12, 3*time.Second)
+	for at := step; at <= length; at += step {
+		<-time.After(time.Until(began.Add(at)))
+		each := w.readings()
+		last = each[0].plus(each[1])
+		if at == step {
+			first = last
+		}
+		t.Logf("after %v and %d commands: %+v, together %+v", at, done.get(), each, last)
+	}
 	cancel()
 	wg.Wait()
-	t.Logf("%d commands in %v", done.get(), length)
-	var first, last reading
-	for i := range before {
-		t.Logf("tracker %d: %+v, then %+v", i+1, before[i], after[i])
-		first, last = first.plus(before[i]), last.plus(after[i])
-	}
-	// A tenth, and a little for clients that come and go at that moment. Both
-	// trackers together: clients go from one to the other all the time.
+	// A tenth, and a little for clients that come and go at that moment.
 	few := clients // in a short run some may not have come by the first reading
 	if length >= 10*time.Minute {
 		few = clients / 10
