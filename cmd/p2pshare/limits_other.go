@@ -10,9 +10,6 @@ import (
 // noCoreDumps has nothing to switch off here.
 func noCoreDumps() {}
 
-// maxOpenFiles is not limited here in a way that could be asked for.
-func maxOpenFiles() (n uint64, ok bool) { return 0, false }
-
 // ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL of Windows.
 const (
 	errDiskFull       = syscall.Errno(112)

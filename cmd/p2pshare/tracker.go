@@ -273,8 +273,8 @@ func forOperator(a tracker.Activity) string {
 // move from one to another, and a hundred for everything else. Without them the
 // last clients would be kept out for a reason that nobody sees.
 func checkOpenFiles(clients int) error {
-	need := uint64(clients)*3/2 + 100
-	if have, known := maxOpenFiles(); known && have < need {
+	need := clients*3/2 + 100
+	if have, known := host.OpenFiles(); known && have < need {
 		return protocol.Errorf(protocol.CodeConfig,
 			"--max-clients %d needs %d open files, but the system allows this process %d; raise that (ulimit -n %d, or LimitNOFILE= of a service) or lower --max-clients to %d",
 			clients, need, have, need, (max(have, 102)-100)*2/3)

@@ -7,6 +7,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 
 	logging "github.com/ipfs/go-log/v2"
@@ -51,7 +52,11 @@ type Options struct {
 // New opens the host; the caller closes it. Errors: E_ADDR_IN_USE names the
 // address, E_CONFIG one that this machine does not have.
 func New(o Options) (host.Host, error) {
-	resources, connections, err := newLimits(o.MaxClients)
+	files, known := OpenFiles()
+	if !known {
+		files = math.MaxInt32
+	}
+	resources, connections, err := newLimits(o.MaxClients, files)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,11 @@ const (
 	// clientPeerMemory lets the window of one stream reach 64 MiB: yamux grows
 	// windows only within half of what the peer may take.
 	clientPeerMemory = 136 << 20
+	// otherFiles is open files of a tracker that are no connections of others to it:
+	// its catalog, its log, what it listens on, and its own to other trackers, of
+	// which ownFiles are not for connections at all.
+	otherFiles = 100
+	ownFiles   = 32
 	// connGrace is how long a new connection at a tracker is safe from trimming.
 	connGrace = time.Minute
 	// clientGrace is the same at a client, where an honest peer opens its stream
@@ -40,13 +45,20 @@ const (
 
 // newLimits sizes a tracker for maxClients clients, or a client for 0. The
 // figures do not depend on the machine, so that a tracker serves what its
-// option says wherever it runs.
-func newLimits(maxClients int) (network.ResourceManager, *connmgr.BasicConnMgr, error) {
+// option says wherever it runs; but whoever connects to a tracker leaves it some
+// of the files that it may have open.
+func newLimits(maxClients, files int) (network.ResourceManager, *connmgr.BasicConnMgr, error) {
 	config, grace, low, high := clientLimits(), clientGrace, clientConns*5/8, clientConns*3/4
 	if maxClients > 0 {
-		config = trackerLimits(maxClients)
+		inbound := 3*maxClients + 64
 		grace = connGrace
-		low, high = 2*maxClients+maxClients/2+64, 3*maxClients+64
+		low, high = 2*maxClients+maxClients/2+64, inbound
+		if room := max(files-otherFiles, 64); room < inbound {
+			// Idle connections are given up before there is no room for a new one.
+			inbound, low, high = room, room-room/4, room-room/8
+		}
+		config = trackerLimits(maxClients, inbound)
+		config.System.FD = min(config.System.FD, rcmgr.LimitVal(max(files-ownFiles, 64)))
 	}
 	defaults := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&defaults)
@@ -91,10 +103,10 @@ func connRateLimiter() *rate.Limiter {
 }
 
 // trackerLimits allows each client three connections (one it uses, one that
-// dies, one that takes its place) and four streams of the memory that a stream
+// dies, one that takes its place), as far as inbound goes, and four streams of the memory that a stream
 // begins with (256 KiB).
-func trackerLimits(clients int) rcmgr.PartialLimitConfig {
-	conns := scope{in: 3*clients + 64, out: clients + 64}
+func trackerLimits(clients, inbound int) rcmgr.PartialLimitConfig {
+	conns := scope{in: inbound, out: clients + 64}
 	streams := scope{in: 12*clients + 256, out: 4*clients + 256}
 	memory := rcmgr.LimitVal64(256<<20 + int64(clients)<<20)
 	config := common(conns, streams, memory)

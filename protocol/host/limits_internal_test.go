@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -15,7 +16,7 @@ import (
 // how many were let in.
 func openFrom(t *testing.T, maxClients, n int, addr func(i int) string) int {
 	t.Helper()
-	resources, connections, err := newLimits(maxClients)
+	resources, connections, err := newLimits(maxClients, math.MaxInt32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +64,47 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// Strangers from many addresses leave a tracker the files for its own work and for
+// its connections to the others, and there are as many as its clients need.
+func TestConnectionsLeaveFiles(t *testing.T) {
+	const clients, files = 1000, 1600 // the fewest that a tracker of so many starts with
+	resources, connections, err := newLimits(clients, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resources.Close()
+	defer connections.Close()
+	open := func(i int, way network.Direction) error {
+		scope, err := resources.OpenConnection(way, true, ma.StringCast(fmt.Sprintf("/ip4/10.1.%d.%d/tcp/1", i/200, i%200+1)))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(scope.Done)
+		id, err := testPeer(i)
+		if err != nil {
+			return err
+		}
+		return scope.SetPeer(id)
+	}
+	in, out := 0, 0
+	for in < files && open(in, network.DirInbound) == nil {
+		in++
+	}
+	for out < files && open(files+out, network.DirOutbound) == nil {
+		out++
+	}
+	if in < clients*3/2 || out < 32 || in+out > files-ownFiles {
+		t.Errorf("of %d files, others have %d and connections to others %d", files, in, out)
+	}
+	if high := connections.GetInfo().HighWater; high >= in {
+		t.Errorf("idle connections are given up from %d on, of %d", high, in)
+	}
+}
+
 // A stream of a client may grow its window to the full: yamux asks for that at
 // a priority that gets half of what the peer may take.
 func TestClientWindow(t *testing.T) {
-	resources, connections, err := newLimits(0)
+	resources, connections, err := newLimits(0, math.MaxInt32)
 	if err != nil {
 		t.Fatal(err)
 	}
