@@ -17,6 +17,9 @@ func shown(path string) string { return `"` + protocol.Printable(path) + `"` }
 // does nil.
 func LocalFault(err error, doing, path string) error {
 	var coded *protocol.Error
+	if at, ok := err.(*fs.PathError); ok { //nolint:errorlint // one further in says more than the path
+		err = at.Err // doing and path are told anyway
+	}
 	switch {
 	case err == nil, errors.As(err, &coded), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err

@@ -97,6 +97,9 @@ func openRegular(path string) (*os.File, error) {
 }
 
 func notRegular(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return protocol.Errorf(protocol.CodeNotRegular, "%s is a folder; only files can be shared, so pack it first, with tar or zip", shown(path))
+	}
 	return protocol.Errorf(protocol.CodeNotRegular, "%s is not a regular file", shown(path))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -204,5 +205,19 @@ func BenchmarkWritePiece(b *testing.B) {
 				check(b, p.Remove())
 			}
 		})
+	}
+}
+
+// What cannot be shared, or not be read, is said once, and with what to do.
+func TestWhatCannotBeHashedIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	_, _, err := filestore.Hash(t.Context(), dir, nil)
+	if want := `"` + dir + `" is a folder; only files can be shared, so pack it first, with tar or zip`; err == nil || err.Error() != want {
+		t.Errorf("a folder: %v, want %s", err, want)
+	}
+	absent := filepath.Join(dir, "absent")
+	fault := filestore.LocalFault(&fs.PathError{Op: "open", Path: absent, Err: fs.ErrNotExist}, "opening", absent)
+	if want := `not found on this machine: opening "` + absent + `": file does not exist`; fault.Error() != want || !errors.Is(fault, fs.ErrNotExist) {
+		t.Errorf("an absent file: %v, want %s", fault, want)
 	}
 }

@@ -3,6 +3,8 @@ package filestore
 import (
 	"sync/atomic"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/p2pshare/p2pshare/protocol"
 )
 
@@ -31,7 +33,8 @@ func (r *room) check(needed int64) error {
 		return err
 	}
 	if all := uint64(needed + r.margin); free < all {
-		return protocol.Errorf(protocol.CodeDiskFull, "the disk is full: %d bytes more needed in %s", all-free, shown(r.dir))
+		return protocol.Errorf(protocol.CodeDiskFull, "the disk is full: %s more needed in %s, with %s that a download leaves free",
+			humanize.IBytes(all-free), shown(r.dir), humanize.IBytes(uint64(r.margin)))
 	}
 	return nil
 }

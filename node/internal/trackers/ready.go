@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -79,6 +80,8 @@ func reason(err error) string {
 	}
 	if d, ok := errors.AsType[*swarm.DialError](err); ok && len(d.DialErrors) > 0 {
 		err = d.DialErrors[0].Cause
+	} else if _, ok := errors.AsType[*url.Error](err); ok {
+		return "the connection broke"
 	}
 	text, _, _ := strings.Cut(protocol.Printable(err.Error()), "\n")
 	return text
