@@ -1,10 +1,13 @@
 // Mirror follows a group and keeps a copy of every file in a folder, which it
-// serves on: a member that is always there.
+// serves on: a member that is always there. It runs until it is interrupted:
+//
+//	go run ./examples/mirror TRACKER_INFO USER PASSWORD_FILE GROUP FOLDER
 package main
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -27,6 +30,9 @@ func main() {
 }
 
 func run(ctx context.Context, trackers, user, passwordFile, group, folder string) error {
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is no folder", folder)
+	}
 	password, err := os.ReadFile(passwordFile)
 	if err != nil {
 		return err
@@ -76,8 +82,12 @@ func (m *mirror) fetch(ctx context.Context, name string) {
 		return
 	}
 	m.wg.Go(func() {
-		if done, err := dl.Wait(ctx); err == nil {
+		done, err := dl.Wait(ctx)
+		switch {
+		case err == nil:
 			log.Printf("%s %s", done.SHA1, done.Path)
+		case ctx.Err() == nil:
+			log.Printf("%s: %v", protocol.Quote(name), err)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-// Quickstart TRACKER_INFO USER GROUP FILE reads the password from standard input and fetches the file.
+// Quickstart fetches a file; the password comes from standard input: go run ./examples/quickstart TRACKER_INFO USER GROUP FILE
 package main
 
 import (

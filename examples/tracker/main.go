@@ -1,5 +1,7 @@
 // Tracker runs a tracker inside another program: here one that also answers
-// HTTP with the tracker's figures.
+// HTTP with the tracker's figures:
+//
+//	go run ./examples/tracker TRACKER_INFO NUMBER HTTP_ADDR
 package main
 
 import (
