@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	logging "github.com/ipfs/go-log/v2"
@@ -205,6 +206,9 @@ func (t *Tracker) openHost(key crypto.PrivKey, own roster.Entry) (err error) {
 		}
 	}
 	t.host, err = host.New(host.Options{Key: key, Listen: []ma.Multiaddr{listen}, MaxClients: t.cfg.MaxClients})
+	if t.cfg.Listen == "" && errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return protocol.Errorf(protocol.CodeConfig, "%w; if it is an address from which others are led here, say what to bind (--listen 0.0.0.0:PORT)", err)
+	}
 	return err
 }
 

@@ -32,7 +32,7 @@ func trackerCommand(std streams) *cli.Command {
 			&cli.StringFlag{Name: "listen", Usage: "where to bind when it differs from the line in TRACKER_INFO"},
 			&cli.BoolFlag{Name: "new-network", DisableDefaultText: true, Usage: "begin a new network if the folder has no catalog; for exactly one of its trackers"},
 			&cli.IntFlag{Name: "max-clients", Value: defaultClients, Usage: "how many clients to be prepared for; other limits follow"},
-			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts"},
+			&cli.StringFlag{Name: "registration", Value: "open", Usage: "open, or closed to refuse new accounts at this tracker"},
 			&cli.IntFlag{Name: "min-password", Value: 8, Usage: "the least length of a password, in characters"},
 			&cli.BoolFlag{Name: "no-announce", DisableDefaultText: true, Usage: "do not tell the local network that a tracker is here; \"client --discover\" does not find it then"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "NAME=VALUE replaces a rate limit (repeatable); \"--limit help\" lists the names"},
@@ -174,7 +174,7 @@ func trackerConfig(c *cli.Context) (tracker.Config, error) {
 func ownKey(dir string, e roster.Entry) error {
 	key, _, err := host.LoadKey(dir, false)
 	if errors.Is(err, protocol.ErrNotFound) {
-		return protocol.Errorf(protocol.CodeNotFound, "%s has no key of tracker %d; run it on the machine where \"p2pshare tracker init\" or \"tracker id\" made one, or say --data", protocol.Quote(dir), e.Number)
+		return protocol.Errorf(protocol.CodeNotFound, "%s has no key of tracker %d; run it on the machine where \"p2pshare tracker init\" or \"tracker id\" made one, or say --data. If the key is lost, \"tracker id\" makes another, whose line takes the place of the old one in every list", protocol.Quote(dir), e.Number)
 	}
 	if err != nil {
 		return err
