@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,52 +15,92 @@ import (
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 )
 
-// confirmQueue is how many changes may wait for one tracker; more go to another
-// one, or unconfirmed.
-const confirmQueue = 1_024
+const (
+	// confirmQueue is how many changes may wait for one tracker; more go to another
+	// one, or unconfirmed.
+	confirmQueue = 1_024
+	// besideAfter is how long an answer may take before one more tracker is asked: a
+	// disk that works is faster, and the next one still has most of the cap.
+	besideAfter = 300 * time.Millisecond
+)
 
 var errNotStored = errors.New("not stored by the other tracker")
 
-// confirmation is a change that waits to be on the disk of one other tracker.
+// confirmation is a change that waits to be on the disk of one other tracker. One
+// without facts asks whether the disk there answers at all.
 type confirmation struct {
 	facts []catalog.Fact
-	done  chan error // holds one
+	done  chan outcome // holds one of each tracker that is asked
+}
+
+// outcome is what came of a change at a tracker.
+type outcome struct {
+	at  *link
+	err error
 }
 
 // confirmed has one more tracker store the facts and tells how many have them.
-// It tries preferred first, then the others, within protocol.ConfirmTimeout, and does
-// not end with ctx: whether all is confirmed is of use to others than the caller.
+// It asks preferred first, then the others, the next one beside those that take
+// long, within protocol.ConfirmTimeout. It does not end with ctx: whether all is
+// confirmed is of use to others than the caller.
 func (r *Replica) confirmed(ctx context.Context, w written, preferred *link) Stored {
-	others := r.links.all()
-	s := Stored{On: 1, Trackers: len(others) + 1, Stamp: w.stamp}
+	s := Stored{On: 1, Trackers: len(r.links.all()) + 1, Stamp: w.stamp}
 	if len(w.facts) == 0 {
 		s.On += r.level(ctx)
 		return s
 	}
-	limit := time.NewTimer(protocol.ConfirmTimeout)
-	defer limit.Stop()
-	for _, l := range candidates(r.links.prompt(), preferred) {
-		c := &confirmation{facts: w.facts, done: make(chan error, 1)}
-		select {
-		case l.confirm <- c:
-		default:
-			continue
-		}
-		select {
-		case err := <-c.done:
-			if err == nil {
-				s.On++
-				return s
-			}
-			log.Infow("have a change stored elsewhere", "tracker", l.name, "err", err)
-		case <-limit.C:
-			l.setLate(true)
-			return s
-		case <-r.ctx.Done():
-			return s
-		}
+	if r.storedElsewhere(w.facts, candidates(r.links.storing(), preferred)) {
+		s.On++
 	}
 	return s
+}
+
+// storedElsewhere reports whether one of the trackers has stored the facts. All
+// that are asked go on storing them, whoever was the first.
+func (r *Replica) storedElsewhere(facts []catalog.Fact, todo []*link) bool {
+	limit := time.NewTimer(protocol.ConfirmTimeout)
+	defer limit.Stop()
+	beside := time.NewTicker(besideAfter)
+	defer beside.Stop()
+	c := &confirmation{facts: facts, done: make(chan outcome, len(todo))}
+	var asked []*link // and have not answered
+	ask := func() {
+		for len(todo) > 0 {
+			l := todo[0]
+			todo = todo[1:]
+			select {
+			case l.confirm <- c:
+				asked = append(asked, l)
+				return
+			default: // too much waits for it
+			}
+		}
+	}
+	ask()
+	first := slices.Clone(asked)
+	for len(asked) > 0 {
+		select {
+		case o := <-c.done:
+			if o.err == nil {
+				return true
+			}
+			log.Infow("have a change stored elsewhere", "tracker", o.at.name, "err", o.err)
+			asked = slices.DeleteFunc(asked, func(l *link) bool { return l == o.at })
+			ask()
+		case <-beside.C:
+			ask()
+		case <-limit.C:
+			for _, l := range first {
+				if slices.Contains(asked, l) { // the others had less time
+					l.missedCap()
+				}
+			}
+			return false
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+	return false
 }
 
 func candidates(all []*link, preferred *link) []*link {
@@ -118,10 +159,10 @@ func (r *Replica) storeParts(ctx context.Context, l *link, batch []*confirmation
 		return
 	}
 	if isTimeout(err) && !errors.Is(err, errQueued) {
-		l.setLate(true)
+		l.missedCap()
 	}
 	for _, c := range batch {
-		c.done <- err
+		c.done <- outcome{l, err}
 	}
 }
 
@@ -143,7 +184,7 @@ func (r *Replica) storeTogether(ctx context.Context, l *link, batch []*confirmat
 			facts = append(facts, toFact(f))
 		}
 	}
-	for len(facts) > 0 {
+	for {
 		n, size := 0, 0
 		for n < len(facts) && n < protocol.MaxElements && (n == 0 || size < frameBytes) {
 			size += proto.Size(facts[n]) + 8
@@ -152,9 +193,11 @@ func (r *Replica) storeTogether(ctx context.Context, l *link, batch []*confirmat
 		if err := r.storeAt(ctx, l, facts[:n]); err != nil {
 			return err
 		}
-		facts = facts[n:]
+		if facts = facts[n:]; len(facts) == 0 {
+			l.setStalled(false)
+			return nil
+		}
 	}
-	return nil
 }
 
 func (r *Replica) storeAt(ctx context.Context, l *link, facts []*pb.Fact) error {
@@ -171,7 +214,8 @@ func (r *Replica) storeAt(ctx context.Context, l *link, facts []*pb.Fact) error 
 }
 
 // answerStore takes facts of another tracker and answers when they, and the
-// manifests that they name, are on disk here.
+// manifests that they name, are on disk here; where there are none, once the disk
+// has done what it is at.
 func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, out *replies) error {
 	if err := wire.CheckElements(len(q.GetFacts())); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
@@ -163,5 +164,68 @@ func TestDiskIsTold(t *testing.T) {
 	}
 	if d := nd.Disk(); time.Since(d.Since) > patience || !errors.Is(d.Err, errNoSpace) {
 		t.Errorf("of a full disk it says %+v", d)
+	}
+}
+
+// A tracker whose disk does not answer, while it does itself, costs the others no
+// more than one short wait, and no change its second disk. Once the disk answers
+// it is asked again.
+func TestOneHungDiskOfThree(t *testing.T) {
+	nodes := cluster(t, 3)
+	slices.SortFunc(nodes, func(a, b *node) int { return strings.Compare(string(a.id), string(b.id)) })
+	disk := &hanging{Store: nodes[0].store} // of the one that is asked first
+	nodes[0].store = disk
+	for _, nd := range nodes {
+		nd.config = func(c *replica.Config) { c.Interval = time.Second }
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	u := nodes[1].mustRegister("ada")
+	disk.mu.Lock()
+	unlock := sync.OnceFunc(disk.mu.Unlock)
+	defer unlock()
+	for begun, i := time.Now(), 0; time.Since(begun) < 8*time.Second; i++ {
+		at := time.Now()
+		s := nodes[1].must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(u, i%2 == 0) })
+		if took := time.Since(at); took > protocol.ConfirmTimeout-100*time.Millisecond || s.On != 2 {
+			t.Errorf("change %d: stored on %d after %v", i, s.On, took)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	unlock()
+	nodes[2].stop()
+	await(t, "stored on the disk that had hung", func() bool {
+		return nodes[1].must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(u, true) }).On == 2
+	})
+}
+
+// A tracker whose disk does not answer says so, instead of having clients wait.
+func TestHungDiskServesNothing(t *testing.T) {
+	t.Parallel()
+	nd := cluster(t, 1)[0]
+	disk := &hanging{Store: nd.store}
+	nd.store = disk
+	nd.start(true)
+	nd.awaitReady()
+	disk.mu.Lock()
+	unlock := sync.OnceFunc(disk.mu.Unlock)
+	defer unlock()
+	stored := make(chan error, 1)
+	go func() {
+		_, err := nd.register("ada", userID("ada"))
+		stored <- err
+	}()
+	undone := nd.Undone()
+	await(t, "the commit is under way", func() bool { return nd.hasUser("ada") })
+	if err := nd.OnDisk(t.Context(), undone); codeOf(err) != protocol.CodeBusy {
+		t.Errorf("a read that waits for the disk: %v, want E_BUSY", err)
+	}
+	await(t, "not serving", func() bool { return codeOf(nd.Serving()) == protocol.CodeBusy })
+	unlock()
+	if err := <-stored; err != nil {
+		t.Errorf("the change that was under way: %v", err)
+	}
+	if err := nd.Serving(); err != nil {
+		t.Errorf("once the disk answers: %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func (w *writer) heal() {
 		return // the store has its next chance at the next tick
 	}
 	probe := store.Batch{Meta: map[string][]byte{metaProbe: []byte(time.Now().UTC().Format(time.RFC3339Nano))}}
-	if err := w.r.cfg.Store.Commit(probe); err != nil {
+	if err := w.store(probe); err != nil {
 		log.Infow("store still takes no changes", "err", err)
 		w.disk.refused(err, time.Now())
 		w.stuck = true

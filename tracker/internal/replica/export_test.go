@@ -46,11 +46,11 @@ func (r *Replica) RefusedOf(from string) map[string]uint64 {
 func (r *Replica) StoreTogether(ctx context.Context, at peer.ID, changes ...[]catalog.Fact) (errs []error) {
 	var batch []*confirmation
 	for _, facts := range changes {
-		batch = append(batch, &confirmation{facts: facts, done: make(chan error, 1)})
+		batch = append(batch, &confirmation{facts: facts, done: make(chan outcome, 1)})
 	}
 	r.store(ctx, r.links.get(at), batch)
 	for _, c := range batch {
-		errs = append(errs, <-c.done)
+		errs = append(errs, (<-c.done).err)
 	}
 	return errs
 }

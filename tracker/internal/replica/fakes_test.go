@@ -60,6 +60,18 @@ func (f *faulty) Commit(b store.Batch) error {
 	return f.Store.Commit(b)
 }
 
+// hanging is a store whose commits wait while the lock is held.
+type hanging struct {
+	store.Store
+	mu sync.Mutex
+}
+
+func (h *hanging) Commit(b store.Batch) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.Store.Commit(b)
+}
+
 // fakePresence is a table of leases in a few lines.
 type fakePresence struct {
 	mu     sync.Mutex

@@ -48,7 +48,8 @@ type link struct {
 	named     bool // it has said last that it is part of a network
 	foreign   bool // of another one than this tracker
 	refusals  int  // rounds in a row that were refused though it was reached
-	late      bool // it missed the cap of a confirmation and has not answered since
+	late      bool // it missed a deadline and has not answered since
+	stalled   bool // it missed the cap of a confirmation and has stored nothing since
 	behind    bool // presence of it was missed
 	failures  int  // rounds in a row that ran out of time
 	clock     reading
@@ -230,9 +231,14 @@ func (ls *links) connected() []*link {
 	return slices.DeleteFunc(ls.all(), func(l *link) bool { return !l.isConnected() })
 }
 
-// prompt returns those of connected that have not missed a cap just now.
+// prompt returns those of connected that have not missed a deadline just now.
 func (ls *links) prompt() []*link {
 	return slices.DeleteFunc(ls.connected(), func(l *link) bool { return l.isLate() })
+}
+
+// storing returns those of prompt whose disks, as far as is known, answer too.
+func (ls *links) storing() []*link {
+	return slices.DeleteFunc(ls.prompt(), func(l *link) bool { return l.isStalled() })
 }
 
 // Connected returns the trackers that are connected and of this network.
@@ -258,6 +264,7 @@ func (l *link) setConnected(yes bool) bool {
 	l.connected = yes
 	if yes {
 		l.heard++
+		l.stalled = l.stalled && !changed // it may have been started again
 	}
 	return changed
 }
@@ -279,6 +286,34 @@ func (l *link) setLate(yes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = yes
+}
+
+// missedCap notes that a tracker has not stored in time. It may answer all the
+// same: greetings and reservations need no disk.
+func (l *link) missedCap() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late, l.stalled = true, true
+}
+
+func (l *link) isStalled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stalled
+}
+
+func (l *link) setStalled(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalled = yes
+}
+
+// probe asks a tracker that has stalled whether its disk answers. Nobody waits.
+func (l *link) probe() {
+	select {
+	case l.confirm <- &confirmation{done: make(chan outcome, 1)}:
+	default: // so much waits for it that the answer to that will do
+	}
 }
 
 // nudge asks for a round soon.

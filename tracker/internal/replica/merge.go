@@ -27,7 +27,7 @@ func (r *Replica) mergeAll(ctx context.Context, facts []catalog.Fact) error {
 // many are from the future.
 func (r *Replica) mergePushed(ctx context.Context, from string, facts []catalog.Fact) (waiting int, err error) {
 	now, waiting := r.present(facts)
-	if len(now) == 0 {
+	if len(now) == 0 && len(facts) > 0 {
 		return waiting, nil
 	}
 	return waiting, r.change(ctx, func(t *txn) error {

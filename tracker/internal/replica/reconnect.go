@@ -103,6 +103,9 @@ func (r *Replica) exchange(ctx context.Context, l *link) {
 	l.mu.Lock()
 	l.failures = 0
 	l.mu.Unlock()
+	if l.isStalled() {
+		l.probe()
+	}
 	if err := r.round(ctx, l, root, hello); err != nil && ctx.Err() == nil {
 		log.Infow("round of exchange", "tracker", l.name, "err", err)
 	}

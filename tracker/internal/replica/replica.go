@@ -263,14 +263,18 @@ func (r *Replica) Undone() uint64 {
 
 // OnDisk waits until what earlier views have shown is on disk: for the commit that
 // is under way, if there is one. E_BUSY if something was taken back since undone
-// was read: the views may have shown that.
+// was read: the views may have shown that. E_BUSY too if the disk does not answer.
 func (r *Replica) OnDisk(ctx context.Context, undone uint64) error {
 	r.state.mu.RLock()
 	commit := r.state.commit
 	r.state.mu.RUnlock()
 	if commit != nil {
+		patience := time.NewTimer(hungAfter)
+		defer patience.Stop()
 		select {
 		case <-commit:
+		case <-patience.C:
+			return errHangs()
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.ctx.Done():

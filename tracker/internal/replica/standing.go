@@ -164,7 +164,7 @@ func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID) error {
 }
 
 // Serving returns nil, or why this tracker takes no requests just now (blank,
-// clock off): E_BUSY.
+// clock off, disk hung): E_BUSY.
 func (r *Replica) Serving() error {
 	switch {
 	case r.ctx.Err() != nil:
@@ -173,6 +173,8 @@ func (r *Replica) Serving() error {
 		return busy("this tracker knows no network yet and waits for another one of its list")
 	case !r.isReady():
 		return busy("this tracker is just starting and catches up with the others")
+	case r.writer.hangs():
+		return errHangs()
 	}
 	return r.clockFault()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
+	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
 const (
@@ -21,6 +22,9 @@ const (
 	hintQueue = 256
 	// healEvery is the pace of tries to store again after a failed commit.
 	healEvery = time.Second
+	// hungAfter is how long a commit may take before the disk counts as one that
+	// does not answer: longer than any that is busy, shorter than clients wait.
+	hungAfter = 5 * time.Second
 )
 
 // writer is the one goroutine that changes catalog and store. What waits for it
@@ -34,6 +38,8 @@ type writer struct {
 	// store holds, and changes are refused.
 	full atomic.Bool
 	disk diskNote
+	// since is when the commit that is under way began; nil while there is none.
+	since atomic.Pointer[time.Time]
 	// stale is set while the catalog has what could not be stored. Only the
 	// writer looks at it.
 	stale bool
@@ -154,7 +160,7 @@ func (w *writer) commit(jobs []*job) {
 	t := w.apply(jobs)
 	w.r.refuseOutdated(t)
 	if !t.batch.Empty() {
-		err := w.r.cfg.Store.Commit(t.batch)
+		err := w.store(t.batch)
 		if err != nil {
 			log.Errorw("store refused a change; reading goes on", "err", err)
 			w.disk.refused(err, time.Now())
@@ -180,6 +186,22 @@ func (w *writer) commit(jobs []*job) {
 	}
 	finish(jobs, nil)
 }
+
+func (w *writer) store(b store.Batch) error {
+	now := time.Now()
+	w.since.Store(&now)
+	defer w.since.Store(nil)
+	return w.r.cfg.Store.Commit(b)
+}
+
+// hangs reports whether a commit has been under way for so long that nobody
+// should wait for it.
+func (w *writer) hangs() bool {
+	since := w.since.Load()
+	return since != nil && time.Since(*since) >= hungAfter
+}
+
+func errHangs() error { return busy("this tracker's disk does not answer") }
 
 // apply runs the jobs under the write lock and collects what to store.
 func (w *writer) apply(jobs []*job) *txn {
