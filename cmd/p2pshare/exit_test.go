@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -87,5 +90,31 @@ func TestTell(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestReadmeNamesStatuses keeps the README's table of codes true.
+func TestReadmeNamesStatuses(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| ([0-9, ]+) \\| ((?:`E_[A-Z_]+`(?:, )?)+) \\|")
+	rows := row.FindAllStringSubmatch(string(readme), -1)
+	if len(rows) < 5 {
+		t.Fatalf("the README has %d rows of codes", len(rows))
+	}
+	for _, r := range rows {
+		numbers, codes := strings.Split(r[1], ", "), strings.Split(r[2], ", ")
+		if len(numbers) != len(codes) {
+			t.Errorf("%q: %d numbers for %d codes", r[0], len(numbers), len(codes))
+			continue
+		}
+		for i, code := range codes {
+			status, _ := statusOf(protocol.Code(strings.Trim(code, "`")))
+			if fmt.Sprint(status) != numbers[i] {
+				t.Errorf("the README gives %s the status %s, it is %d", code, numbers[i], status)
+			}
+		}
 	}
 }
