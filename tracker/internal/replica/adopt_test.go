@@ -95,3 +95,26 @@ func TestPartOfACatalogIsNotBegun(t *testing.T) {
 	nodes[1].awaitReady()
 	awaitEqual(t, nodes...)
 }
+
+// What another exchange was about to store counts as known while this one
+// compares. If the disk then refuses it, this one has not brought all there is,
+// and the tracker stays blank until one has.
+func TestNothingIsLostBeforeTheNetwork(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	disk := &faulty{Store: nd.store}
+	nd.store = disk
+	nd.start(false)
+	before := nd.Undone()
+	disk.set(true)
+	if err := nd.Note(t.Context(), "test"); err == nil {
+		t.Fatal("the disk takes it")
+	}
+	disk.set(false)
+	await(t, "the disk takes changes again", func() bool { return nd.Note(t.Context(), "test") == nil })
+	if err := nd.AdoptSince(t.Context(), protocol.NetworkID{1}, before); err == nil || !nd.Network().IsZero() {
+		t.Errorf("part of %v with what was lost meanwhile, %v", nd.Network(), err)
+	}
+	if err := nd.Adopt(t.Context(), protocol.NetworkID{1}); err != nil {
+		t.Errorf("after another exchange: %v", err)
+	}
+}

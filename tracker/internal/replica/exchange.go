@@ -59,6 +59,7 @@ func (r *Replica) round(ctx context.Context, l *link, root catalog.Node, hello *
 	if theirs.IsZero() {
 		return nil // it is blank: there is nothing to learn, and it fetches by itself
 	}
+	undone := r.Undone()
 	if err := r.pull(ctx, l, root); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (r *Replica) round(ctx context.Context, l *link, root catalog.Node, hello *
 	l.inStep = time.Now()
 	l.mu.Unlock()
 	if r.Network().IsZero() {
-		if err := r.adopt(ctx, theirs); err != nil {
+		if err := r.adopt(ctx, theirs, undone); err != nil {
 			return err
 		}
 		r.found(l)

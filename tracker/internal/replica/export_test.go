@@ -11,7 +11,14 @@ import (
 )
 
 // Adopt makes id the network of a tracker that may be blank.
-func (r *Replica) Adopt(ctx context.Context, id protocol.NetworkID) error { return r.adopt(ctx, id) }
+func (r *Replica) Adopt(ctx context.Context, id protocol.NetworkID) error {
+	return r.AdoptSince(ctx, id, r.Undone())
+}
+
+// AdoptSince is Adopt at the end of an exchange, before which undone was read.
+func (r *Replica) AdoptSince(ctx context.Context, id protocol.NetworkID, undone uint64) error {
+	return r.adopt(ctx, id, undone)
+}
 
 // Note has a named value stored, as any change is.
 func (r *Replica) Note(ctx context.Context, name string) error {

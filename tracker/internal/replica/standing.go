@@ -122,7 +122,7 @@ func (r *Replica) begin() {
 	again := time.NewTicker(healEvery)
 	defer again.Stop()
 	for {
-		err := r.adopt(r.ctx, r.cfg.NewNetwork)
+		err := r.adopt(r.ctx, r.cfg.NewNetwork, r.Undone())
 		if err == nil || !r.Network().IsZero() || r.ctx.Err() != nil {
 			return
 		}
@@ -143,9 +143,13 @@ func (r *Replica) tryAll() {
 }
 
 // adopt makes id the network of this tracker, on disk first. It is what ends
-// the first complete exchange of a blank tracker, or begins a network.
-func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID) error {
+// the first complete exchange of a blank tracker, or begins a network. undone was
+// read before that exchange: what it found here already may have been taken back.
+func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID, undone uint64) error {
 	err := r.change(ctx, func(t *txn) error {
+		if r.state.undone != undone { // the writer holds the lock
+			return errors.New("the disk has refused a part of the catalog meanwhile")
+		}
 		known := r.Network()
 		if known.IsZero() {
 			known = t.network
