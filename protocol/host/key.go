@@ -178,6 +178,9 @@ func syncDir(dir string) error {
 }
 
 func keyError(path string, err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok && at.Path == path {
+		err = at.Err // the path is told already
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return protocol.Errorf(protocol.CodePerm, "%s: no permission: %w", path, err)
 	}

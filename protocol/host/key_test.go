@@ -191,3 +191,14 @@ func TestKeyIsMadeOnce(t *testing.T) {
 		}
 	}
 }
+
+// A fault of the disk names the path once.
+func TestKeyFaultNamesThePathOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := host.LoadKey(file, false); err == nil || strings.Count(err.Error(), file) != 1 {
+		t.Errorf("got %v", err)
+	}
+}

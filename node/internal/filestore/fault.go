@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -17,12 +18,13 @@ func shown(path string) string { return `"` + protocol.Printable(path) + `"` }
 // does nil.
 func LocalFault(err error, doing, path string) error {
 	var coded *protocol.Error
-	if at, ok := err.(*fs.PathError); ok { //nolint:errorlint // one further in says more than the path
+	if err == nil || errors.As(err, &coded) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if at, ok := err.(*fs.PathError); ok && strings.HasSuffix(path, at.Path) { //nolint:errorlint // one further in says more than the path
 		err = at.Err // doing and path are told anyway
 	}
 	switch {
-	case err == nil, errors.As(err, &coded), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
 	case isDiskFull(err):
 		return protocol.Errorf(protocol.CodeDiskFull, "the disk is full: %s %s; make room there: %w", doing, shown(path), err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

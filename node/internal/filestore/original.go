@@ -177,5 +177,5 @@ func (o *Original) look() error {
 }
 
 func (o *Original) sourceChanged() error {
-	return protocol.Errorf(protocol.CodeSourceChanged, "%s changed on disk; it is no longer shared; share it again with upload_file", shown(o.path))
+	return protocol.Errorf(protocol.CodeSourceChanged, "%s changed on disk; share it again with upload_file", shown(o.path))
 }
