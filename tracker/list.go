@@ -12,19 +12,24 @@ import (
 
 // SetTrackers replaces the network's list while the tracker serves. Added ones
 // are caught up with and trusted; removed ones are strangers from now on,
-// what they wrote stays. Clients are told. E_CONFIG, and nothing changes, if a
-// tracker has no id, or if this one's own line is gone or has another address:
-// that takes a restart.
+// what they wrote stays. Clients are told. If this one's own line is gone it
+// serves nothing until that is back. E_CONFIG, and nothing changes, if the list is
+// empty, if a tracker has no id, or if this one has another address: that takes a
+// restart.
 func (t *Tracker) SetTrackers(entries []roster.Entry) error {
 	list, err := checkList(entries)
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		return protocol.Errorf(protocol.CodeConfig, "the list names no tracker")
 	}
 	if err := t.checkOwn(entries); err != nil {
 		return err
 	}
 	t.listMu.Lock()
 	defer t.listMu.Unlock()
+	t.replica.SetDropped(!t.isIn(entries))
 	t.rpc.SetRoster(list)
 	entries = slices.Clone(entries)
 	t.list.Store(&entries)
@@ -33,18 +38,20 @@ func (t *Tracker) SetTrackers(entries []roster.Entry) error {
 	return nil
 }
 
+// checkOwn checks that this tracker is where the list says, if it names it.
 func (t *Tracker) checkOwn(entries []roster.Entry) error {
 	for _, e := range entries {
-		switch {
-		case e.ID != t.own.ID:
-		case !e.Addr.Equal(t.own.Addr):
+		if e.ID == t.own.ID && !e.Addr.Equal(t.own.Addr) {
 			return protocol.Errorf(protocol.CodeConfig,
 				"line %d gives this tracker another address (%s, it serves at %s); restart it to move it", e.Line, e.Addr, t.own.Addr)
-		default:
-			return nil
 		}
 	}
-	return protocol.Errorf(protocol.CodeConfig, "the list does not name this tracker (%s) any more; end it, or put its line back", t.own.ID)
+	return nil
+}
+
+// isIn reports whether a list names this tracker.
+func (t *Tracker) isIn(list []roster.Entry) bool {
+	return slices.ContainsFunc(list, func(e roster.Entry) bool { return e.ID == t.own.ID })
 }
 
 // checkList checks that all have ids, and returns the list as the others see it.

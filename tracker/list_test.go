@@ -2,6 +2,7 @@ package tracker_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/p2pshare/p2pshare/protocol"
@@ -90,6 +91,42 @@ func TestTrackerRemoved(t *testing.T) {
 	}
 }
 
+// A tracker whose own line is gone serves nothing, and is no second disk for
+// anybody, but takes what those who still know it write. Once its line is back it
+// goes on.
+func TestOwnLineGone(t *testing.T) {
+	t.Parallel()
+	w := connected(t, 2)
+	all := w.cfg[0].Trackers
+	ada, bob := w.client(1).Enter("ada"), w.client(2).Enter("bob")
+	stream := ada.Attach()
+	if err := w.run[0].SetTrackers(all[1:]); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "the stream at it", stream.Err(), protocol.CodeBusy)
+	_, err := ada.Groups()
+	wantCode(t, "a call at it", err, protocol.CodeBusy)
+	if s := w.run[0].Status(); s.Serving || !strings.Contains(s.Reason, "no longer in the list of trackers; end it") ||
+		s.Connected != 1 || s.Trackers != 1 {
+		t.Errorf("its status is %+v", s)
+	}
+	r, err := tt.Do(bob, bob.At().CreateGroup, &pb.CreateGroupRequest{Name: "g", Nonce: tt.Nonce()})
+	if err != nil || r.GetStored().GetStoredOn() != 1 {
+		t.Errorf("CreateGroup at the other one = %v, %v, want stored on 1", r, err)
+	}
+	w.until("it has the group", func() bool { return w.run[0].Status().Groups == 1 })
+	if err := w.run[0].SetTrackers(all); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it serves again", func() bool {
+		s := w.run[0].Status()
+		return s.Serving && s.Connected == 2 && s.Trackers == 2
+	})
+	if _, err := ada.Groups(); err != nil {
+		t.Errorf("a call at it, once its line is back: %v", err)
+	}
+}
+
 // A list that a tracker cannot go on with changes nothing.
 func TestSetTrackersRefuses(t *testing.T) {
 	t.Parallel()
@@ -97,10 +134,8 @@ func TestSetTrackersRefuses(t *testing.T) {
 	all := w.cfg[0].Trackers
 	changed := func(f func([]roster.Entry) []roster.Entry) []roster.Entry { return f(slices.Clone(all)) }
 	for name, list := range map[string][]roster.Entry{
-		"own line gone":     all[1:],
 		"nothing":           nil,
 		"own line moved":    changed(func(l []roster.Entry) []roster.Entry { l[0].Addr = l[1].Addr; return l }),
-		"own id changed":    changed(func(l []roster.Entry) []roster.Entry { l[0].ID = "x"; return l }),
 		"one without an id": changed(func(l []roster.Entry) []roster.Entry { l[1].ID = ""; return l }),
 	} {
 		wantCode(t, name, w.run[0].SetTrackers(list), protocol.CodeConfig)

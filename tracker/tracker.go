@@ -106,10 +106,13 @@ func (t *Tracker) Addr() string { return t.addr }
 func (t *Tracker) Status() Status {
 	list, others := t.roster(), t.replica.Others()
 	s := Status{
-		Reason: t.reason(), Trouble: t.trouble(t.replica.Disk()), Trackers: len(list), Connected: 1 + there(others),
+		Reason: t.reason(), Trouble: t.trouble(t.replica.Disk()), Trackers: len(list), Connected: there(others),
 		Missing: missing(list, others), Behind: behind(list, others, time.Now()), Online: t.presence.Online(),
 	}
 	s.Serving = s.Reason == ""
+	if t.isIn(list) {
+		s.Connected++
+	}
 	t.replica.View(func(c *catalog.Catalog) {
 		n := c.Counts()
 		s.Users, s.Groups, s.Files = n.Users, n.Groups, n.Files

@@ -38,7 +38,7 @@ func (t *Tracker) run() {
 			t.noteServing(now, reason != "not yet asked")
 			reason = now
 		}
-		if !early {
+		if !early && t.isIn(t.roster()) { // else it is a stranger to the others, who say so
 			for _, a := range seen.look(t.roster(), t.replica.Others()) {
 				t.note(a)
 			}
@@ -61,6 +61,9 @@ func (t *Tracker) reason() string {
 	text := strings.TrimSuffix(err.Error(), replica.Advice)
 	if t.replica.Network().IsZero() {
 		text += ": " + waitsFor(t.roster(), t.replica.Others(), !t.cfg.NewNetwork.IsZero())
+	}
+	if !t.isIn(t.roster()) {
+		text += "; end it once the others have what it has, or put its line back and send it a SIGHUP"
 	}
 	return text
 }

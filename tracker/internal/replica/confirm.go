@@ -223,6 +223,9 @@ func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, ou
 	if r.Network().IsZero() {
 		return busy("this tracker knows no network yet")
 	}
+	if r.dropped.Load() {
+		return protocol.Errorf(protocol.CodeConfig, "this tracker is no longer in the list of trackers")
+	}
 	facts, malformed := r.fromFacts(l.name, q.GetFacts())
 	blobErr := r.holdNamed(ctx, facts)
 	if blobErr == nil {

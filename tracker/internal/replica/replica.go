@@ -150,6 +150,7 @@ type standing struct {
 	network atomic.Pointer[protocol.NetworkID]
 	named   chan struct{} // closed once network is set
 	ready   chan struct{} // closed once Ready is
+	dropped atomic.Bool   // this tracker is not in the list itself
 }
 
 // Open loads the catalog from the store and starts to spread. It does not wait

@@ -167,8 +167,14 @@ func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID, undone uint6
 	return nil
 }
 
+// SetDropped notes that this tracker itself is in the list no more, or again. One
+// that is not takes no requests and confirms nothing, since it may be ended at any
+// moment and its disk with it; with those who still know it it exchanges, so that
+// nothing is lost with it.
+func (r *Replica) SetDropped(yes bool) { r.dropped.Store(yes) }
+
 // Serving returns nil, or why this tracker takes no requests just now (blank,
-// clock off, disk hung): E_BUSY.
+// clock off, disk hung, dropped from the list): E_BUSY.
 func (r *Replica) Serving() error {
 	switch {
 	case r.ctx.Err() != nil:
@@ -177,6 +183,8 @@ func (r *Replica) Serving() error {
 		return busy("this tracker knows no network yet and waits for another one of its list")
 	case !r.isReady():
 		return busy("this tracker is just starting and catches up with the others")
+	case r.dropped.Load():
+		return busy("this tracker is no longer in the list of trackers")
 	case r.writer.hangs():
 		return errHangs()
 	}
