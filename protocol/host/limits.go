@@ -103,8 +103,8 @@ func connRateLimiter() *rate.Limiter {
 }
 
 // trackerLimits allows each client three connections (one it uses, one that
-// dies, one that takes its place), as far as inbound goes, and four streams of the memory that a stream
-// begins with (256 KiB).
+// dies, one that takes its place), as far as inbound goes, and four streams of the
+// memory that a stream begins with (256 KiB).
 func trackerLimits(clients, inbound int) rcmgr.PartialLimitConfig {
 	conns := scope{in: inbound, out: clients + 64}
 	streams := scope{in: 12*clients + 256, out: 4*clients + 256}
