@@ -150,6 +150,9 @@ func TestLongOtherExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := filepath.Join(n.Dir, "mirror")
+	if out, err := exec.CommandContext(n.ctx, mirrorBin, n.Info, "bob", secret, "lab", folder).CombinedOutput(); err == nil || !strings.Contains(string(out), folder+" is no folder") {
+		t.Errorf("a mirror without its folder: %v, %s", err, out)
+	}
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
