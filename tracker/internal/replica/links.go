@@ -44,7 +44,7 @@ type link struct {
 	connected bool // it has answered, and is of this network
 	heard     int  // how often found has noted so
 	answered  bool // it has said what it is, once at least
-	present   bool // it has done so since it was connected last, and has not refused since
+	present   bool // it has done so since it was connected last
 	named     bool // it has said last that it is part of a network
 	foreign   bool // of another one than this tracker
 	refusals  int  // rounds in a row that were refused though it was reached
@@ -54,6 +54,7 @@ type link struct {
 	failures  int  // rounds in a row that ran out of time
 	clock     reading
 	inStep    time.Time // end of the last complete exchange
+	refused   time.Time // when it refused last; it counts for refusalCounts
 }
 
 // SetRoster replaces the list of the other trackers. One that is not in it any

@@ -31,6 +31,11 @@ type Other struct {
 // tracker that it does. One that is ending does so, too.
 const sureRefusals = 3
 
+// refusalCounts is how long a tracker that has refused this one is taken for a
+// part of a network, though it does not answer now. When its list gets this one's
+// line it ends the connection itself, to begin anew.
+const refusalCounts = time.Minute
+
 // Others returns how the other trackers of the list stand, ordered by ID.
 func (r *Replica) Others() (out []Other) {
 	blank := r.Network().IsZero()
@@ -64,16 +69,19 @@ func (l *link) away() {
 // tracker that has proved who it is, stands. That is what a tracker does whose
 // list does not name this one: it resets the stream, so that nobody learns more.
 // One that is just starting does not know the protocol yet; that is another error.
+// One that has answered on this connection knows this tracker, and may have too
+// much to do.
 func (r *Replica) noteRefusal(l *link, err error) {
 	if isTimeout(err) || !errors.Is(err, network.ErrReset) || r.cfg.Host.Network().Connectedness(l.id) != network.Connected {
 		return
 	}
 	l.mu.Lock()
-	l.present = false
-	l.refusals++
-	again := l.refusals < sureRefusals
-	l.mu.Unlock()
-	if again {
+	defer l.mu.Unlock()
+	if l.present {
+		return
+	}
+	l.refused = time.Now()
+	if l.refusals++; l.refusals < sureRefusals {
 		l.nudge()
 	}
 }

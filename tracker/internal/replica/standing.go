@@ -94,9 +94,10 @@ func (r *Replica) awaitNetwork(begun time.Time) bool {
 
 // mayBegin reports whether there is nothing to wait for before NewNetwork is
 // begun: no tracker that answers is part of a network, however long it takes to
-// catch up with it; none refuses to talk to this one, as a network does whose list
-// is not up to date; and those that do not answer had their time. Who has begun to
-// catch up knows that there is a network, and that this is not all of it.
+// catch up with it; none has refused a moment ago to talk to this one, as one of a
+// network does whose list is not up to date; and those that do not answer had
+// their time. Who has begun to catch up knows that there is a network, and that
+// this is not all of it.
 func (r *Replica) mayBegin(begun time.Time) bool {
 	if r.cfg.NewNetwork.IsZero() {
 		return false
@@ -108,7 +109,8 @@ func (r *Replica) mayBegin(begun time.Time) bool {
 	patient := time.Since(begun) < r.cfg.BeginAfter
 	for _, l := range r.links.all() {
 		l.mu.Lock()
-		named, refuses, silent := l.named, l.refusals > 0, !l.answered
+		named, silent := l.named, !l.answered
+		refuses := time.Since(l.refused) < refusalCounts
 		l.mu.Unlock()
 		if named || refuses || silent && patient {
 			return false

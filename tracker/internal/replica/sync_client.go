@@ -151,6 +151,7 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 	l.mu.Lock()
 	ours := r.Network()
 	l.answered, l.present, l.named, l.refusals = true, true, !theirs.IsZero(), 0
+	l.refused = time.Time{}
 	l.foreign = !theirs.IsZero() && !ours.IsZero() && theirs != ours
 	foreign := l.foreign
 	l.mu.Unlock()
