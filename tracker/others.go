@@ -114,8 +114,9 @@ func brief(s replica.Standing) string {
 	}
 }
 
-// waitsFor says why a tracker that knows no network has none yet.
-func waitsFor(list []roster.Entry, now []replica.Other, marked bool) string {
+// waitsFor says why a tracker that knows no network has none yet. unasked: nobody
+// has to be told how a network begins.
+func waitsFor(list []roster.Entry, now []replica.Other, unasked bool) string {
 	var parts []string
 	alone := true // nobody is there who may be part of a network
 	for _, e := range list {
@@ -130,7 +131,7 @@ func waitsFor(list []roster.Entry, now []replica.Other, marked bool) string {
 	if text == "" {
 		text = "there is none"
 	}
-	if alone && !marked {
+	if alone && !unasked {
 		text += "; if this network has never served anywhere, start one of its trackers, and no second one, with --new-network"
 	}
 	return text

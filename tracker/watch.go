@@ -9,6 +9,7 @@ import (
 
 	"github.com/p2pshare/p2pshare/protocol"
 	"github.com/p2pshare/p2pshare/protocol/roster"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 )
 
@@ -60,7 +61,12 @@ func (t *Tracker) reason() string {
 	}
 	text := strings.TrimSuffix(err.Error(), replica.Advice)
 	if t.replica.Network().IsZero() {
-		text += ": " + waitsFor(t.roster(), t.replica.Others(), !t.cfg.NewNetwork.IsZero())
+		partly := false
+		t.replica.View(func(c *catalog.Catalog) { partly = c.Len() > 0 })
+		text += ": " + waitsFor(t.roster(), t.replica.Others(), partly || !t.cfg.NewNetwork.IsZero())
+		if partly {
+			text += "; it has begun to catch up, so there is a network. If all the others are gone for ever, move catalog.db away"
+		}
 	}
 	if !t.isIn(t.roster()) {
 		text += "; end it once the others have what it has, or put its line back and send it a SIGHUP"
