@@ -339,7 +339,10 @@ type SyncHello struct {
 	PresenceVersion uint64                 `protobuf:"varint,5,opt,name=presence_version,json=presenceVersion,proto3" json:"presence_version,omitempty"`
 	// The manifests that facts name and that are missing here: the exclusive or
 	// of their ids, 32 bytes; empty if there are none.
-	Missing       []byte `protobuf:"bytes,6,opt,name=missing,proto3" json:"missing,omitempty"`
+	Missing []byte `protobuf:"bytes,6,opt,name=missing,proto3" json:"missing,omitempty"`
+	// The caller is not in its own list of trackers any more: its disk may go at
+	// any moment.
+	Leaving       bool `protobuf:"varint,7,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +417,13 @@ func (x *SyncHello) GetMissing() []byte {
 		return x.Missing
 	}
 	return nil
+}
+
+func (x *SyncHello) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 type SyncReply struct {
@@ -1775,7 +1785,7 @@ const file_protocol_pb_sync_proto_rawDesc = "" +
 	"\rrelease_names\x18\a \x01(\v2\x19.p2pshare.v1.ReleaseNamesH\x00R\freleaseNames\x121\n" +
 	"\bget_blob\x18\b \x01(\v2\x14.p2pshare.v1.GetBlobH\x00R\agetBlob\x12=\n" +
 	"\fget_presence\x18\t \x01(\v2\x18.p2pshare.v1.GetPresenceH\x00R\vgetPresenceB\x06\n" +
-	"\x04body\"\xc3\x01\n" +
+	"\x04body\"\xdd\x01\n" +
 	"\tSyncHello\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\fR\tnetworkId\x12\x17\n" +
@@ -1783,7 +1793,8 @@ const file_protocol_pb_sync_proto_rawDesc = "" +
 	"\x04root\x18\x03 \x01(\fR\x04root\x12%\n" +
 	"\x0epresence_epoch\x18\x04 \x01(\x04R\rpresenceEpoch\x12)\n" +
 	"\x10presence_version\x18\x05 \x01(\x04R\x0fpresenceVersion\x12\x18\n" +
-	"\amissing\x18\x06 \x01(\fR\amissing\"\xcf\x04\n" +
+	"\amissing\x18\x06 \x01(\fR\amissing\x12\x18\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\xcf\x04\n" +
 	"\tSyncReply\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.p2pshare.v1.SyncHelloR\x05hello\x12.\n" +
 	"\afailure\x18\x02 \x01(\v2\x14.p2pshare.v1.FailureR\afailure\x120\n" +

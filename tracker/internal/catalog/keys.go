@@ -218,6 +218,12 @@ func sessionKey(u protocol.UserID, s protocol.SessionID) Key {
 
 func revokedKey(s protocol.SessionID) Key { return Key("revoked/" + s.String()) }
 
+// EndsOf returns the keys of the facts that end a session: a logout, an operator's
+// word about the account, another password.
+func EndsOf(u protocol.UserID, s protocol.SessionID) []Key {
+	return []Key{revokedKey(s), userKey("disabled", u), VerifierKey(u)}
+}
+
 func userNameKey(canonical string, u protocol.UserID) Key {
 	return Key("name/user/" + canonical + "/" + u.String())
 }

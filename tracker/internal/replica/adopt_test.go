@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 	"github.com/p2pshare/p2pshare/tracker/internal/store"
 )
 
@@ -116,5 +117,31 @@ func TestNothingIsLostBeforeTheNetwork(t *testing.T) {
 	}
 	if err := nd.Adopt(t.Context(), protocol.NetworkID{1}); err != nil {
 		t.Errorf("after another exchange: %v", err)
+	}
+}
+
+// A tracker that would begin a network, and whose disk is full, begins none that
+// it has heard of meanwhile.
+func TestBeginsNothingLate(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 2)
+	old, young := nodes[0], nodes[1]
+	full := &faulty{Store: young.store}
+	full.set(true)
+	young.store = full
+	young.config = func(c *replica.Config) { c.NewNetwork, c.BeginAfter = protocol.NetworkID{2}, time.Millisecond }
+	young.start(false, nodes...)
+	await(t, "it has tried to begin", func() bool {
+		full.mu.Lock()
+		defer full.mu.Unlock()
+		return full.no > 0
+	})
+	old.config = func(c *replica.Config) { c.NewNetwork = protocol.NetworkID{1} }
+	old.start(false, nodes...)
+	await(t, "the other network is there", func() bool { return !old.Network().IsZero() && young.standing(old) == replica.Waits })
+	full.set(false)
+	young.awaitReady()
+	if young.Network() != old.Network() {
+		t.Errorf("it is part of %v, the other one of %v", young.Network(), old.Network())
 	}
 }

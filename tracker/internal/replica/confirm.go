@@ -149,13 +149,13 @@ func (r *Replica) store(ctx context.Context, l *link, batch []*confirmation) {
 	r.storeParts(ctx, l, batch)
 }
 
-// storeParts halves a batch that is refused for what is in it, until the changes
+// storeParts parts a batch that is refused for what is in it, until the changes
 // that are the reason stand alone: the others do not share their fate.
 func (r *Replica) storeParts(ctx context.Context, l *link, batch []*confirmation) {
 	err := r.storeTogether(ctx, l, batch)
-	if n := len(batch) / 2; n > 0 && isAboutContent(err) && ctx.Err() == nil {
-		r.storeParts(ctx, l, batch[:n])
-		r.storeParts(ctx, l, batch[n:])
+	if one, other := part(batch, err); len(one) > 0 && len(other) > 0 && ctx.Err() == nil {
+		r.storeParts(ctx, l, one)
+		r.storeParts(ctx, l, other)
 		return
 	}
 	if isTimeout(err) && !errors.Is(err, errQueued) {
@@ -164,6 +164,32 @@ func (r *Replica) storeParts(ctx context.Context, l *link, batch []*confirmation
 	for _, c := range batch {
 		c.done <- outcome{l, err}
 	}
+}
+
+// part returns the parts of a batch that are to be sent apart, after it was refused
+// together: halves, or where there was no room, what has manifests and what has
+// none. One is empty if there is no use in that.
+func part(batch []*confirmation, err error) (one, other []*confirmation) {
+	if isAboutContent(err) {
+		n := len(batch) / 2
+		return batch[:n], batch[n:]
+	}
+	if protocol.CodeOf(err) != protocol.CodeTrackerFull {
+		return batch, nil
+	}
+	for _, c := range batch {
+		if slices.ContainsFunc(c.facts, namesBlob) {
+			other = append(other, c)
+		} else {
+			one = append(one, c)
+		}
+	}
+	return one, other
+}
+
+func namesBlob(f catalog.Fact) bool {
+	_, ok := catalog.BlobOf(f)
+	return ok
 }
 
 // isAboutContent reports whether a tracker refused some of the facts, and not
@@ -225,6 +251,9 @@ func (r *Replica) answerStore(ctx context.Context, l *link, q *pb.StoreFacts, ou
 	}
 	if r.dropped.Load() {
 		return protocol.Errorf(protocol.CodeConfig, "this tracker is no longer in the list of trackers")
+	}
+	if r.writer.hangs() { // to wait for it would take a place from greetings and reservations
+		return protocol.Errorf(protocol.CodeTrackerFull, "this tracker's disk does not answer")
 	}
 	facts, malformed := r.fromFacts(l.name, q.GetFacts())
 	blobErr := r.holdNamed(ctx, facts)

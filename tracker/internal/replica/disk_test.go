@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -228,4 +229,83 @@ func TestHungDiskServesNothing(t *testing.T) {
 	if err := nd.Serving(); err != nil {
 		t.Errorf("once the disk answers: %v", err)
 	}
+}
+
+// A tracker whose disk does not answer answers confirmations with that: those that
+// wait for it would take the places of greetings.
+func TestHungDiskTakesNoPlaces(t *testing.T) {
+	t.Parallel()
+	nodes := cluster(t, 2)
+	disk := &hanging{Store: nodes[0].store}
+	nodes[0].store = disk
+	for _, nd := range nodes {
+		nd.start(true, nodes...)
+	}
+	awaitConnected(t, nodes...)
+	u := nodes[1].mustRegister("ada")
+	disk.mu.Lock()
+	unlock := sync.OnceFunc(disk.mu.Unlock)
+	defer unlock()
+	go func() { _ = nodes[0].Note(t.Context(), "note") }()
+	await(t, "not serving", func() bool { return codeOf(nodes[0].Serving()) == protocol.CodeBusy })
+	var change []catalog.Fact
+	nodes[1].must(func(*catalog.Catalog) []catalog.Draft { return catalog.SetDisabled(u, true) })
+	nodes[1].View(func(c *catalog.Catalog) {
+		f, _ := c.Get(catalog.SetDisabled(u, true)[0].Key)
+		change = append(change, f)
+	})
+	for range 30 { // more than there are places
+		if errs := nodes[1].StoreTogether(t.Context(), nodes[0].id, change); codeOf(errs[0]) != protocol.CodeTrackerFull {
+			t.Fatalf("a confirmation: %v, want E_TRACKER_FULL", errs[0])
+		}
+	}
+	if nodes[1].standing(nodes[0]) != replica.There {
+		t.Error("a tracker that answers is taken for one that is away")
+	}
+}
+
+// A change that waits for a disk is not made when its caller has gone to another
+// tracker meanwhile.
+func TestAbandonedChangeIsNotMade(t *testing.T) {
+	nodes := running(t, 2)
+	u := nodes[1].mustRegister("ada")
+	awaitEqual(t, nodes...)
+	nodes[0].stop()
+	disk := &hanging{Store: nodes[0].store}
+	nodes[0].store = disk
+	nodes[0].start(false, nodes...)
+	awaitConnected(t, nodes...)
+	disk.mu.Lock()
+	unlock := sync.OnceFunc(disk.mu.Unlock)
+	defer unlock()
+	begun := disk.begun.Load()
+	go func() { _ = nodes[0].Note(t.Context(), "note") }()
+	await(t, "a commit is under way", func() bool { return disk.begun.Load() > begun })
+	disable := func(ctx context.Context, at *node, yes bool) error {
+		_, err := at.Propose(ctx, replica.Proposal{Build: func(*catalog.Catalog) ([]catalog.Draft, error) {
+			return catalog.SetDisabled(u, yes), nil
+		}})
+		return err
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	abandoned := make(chan error, 1)
+	go func() { abandoned <- disable(ctx, nodes[0], true) }()
+	await(t, "it waits", func() bool { return nodes[0].Queued() > 0 })
+	leave()
+	for _, yes := range []bool{true, false} {
+		if err := disable(t.Context(), nodes[1], yes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock()
+	if err := <-abandoned; !errors.Is(err, context.Canceled) {
+		t.Errorf("the abandoned change: %v, want that it was not made", err)
+	}
+	awaitEqual(t, nodes...)
+	nodes[1].View(func(c *catalog.Catalog) {
+		if ada, _ := c.User(u); ada.Disabled {
+			t.Error("what was answered last was undone")
+		}
+	})
 }

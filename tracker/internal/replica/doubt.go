@@ -45,7 +45,6 @@ func (w *writer) resolve() {
 		}
 	})
 	w.doubtful = nil
-	w.r.noteBlobs(facts)
 	w.tell(facts, own)
 }
 
@@ -86,6 +85,13 @@ func (w *writer) readAgain(undone uint64) error {
 	if err != nil {
 		return err
 	}
+	var facts []catalog.Fact
+	for _, d := range w.doubtful {
+		if f, ok := cat.Get(d.key); ok {
+			facts = append(facts, f)
+		}
+	}
+	w.r.noteBlobs(facts) // before the root shows that these facts are here
 	s := &w.r.state
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,7 +42,7 @@ func (r *Replica) greet(ctx context.Context, l *link) (catalog.Node, *pb.SyncHel
 	if err != nil || len(roots) != 1 {
 		return catalog.Node{}, nil, errReply
 	}
-	if missing := reply.GetHello().GetMissing(); roots[0].Digest == r.storedRoot() &&
+	if missing := reply.GetHello().GetMissing(); roots[0].Digest == r.storedRoot() && !reply.GetHello().GetLeaving() &&
 		(len(missing) == 0 || bytes.Equal(missing, r.blobs.missingDigest())) {
 		r.proofs.equal(mark)
 	}
@@ -67,7 +67,7 @@ func (r *Replica) round(ctx context.Context, l *link, root catalog.Node, hello *
 	l.inStep = time.Now()
 	l.mu.Unlock()
 	if r.Network().IsZero() {
-		if err := r.adopt(ctx, theirs, undone); err != nil {
+		if err := r.adopt(ctx, theirs, r.nothingUndone(undone)); err != nil {
 			return err
 		}
 		r.found(l)

@@ -17,7 +17,7 @@ func (r *Replica) Adopt(ctx context.Context, id protocol.NetworkID) error {
 
 // AdoptSince is Adopt at the end of an exchange, before which undone was read.
 func (r *Replica) AdoptSince(ctx context.Context, id protocol.NetworkID, undone uint64) error {
-	return r.adopt(ctx, id, undone)
+	return r.adopt(ctx, id, r.nothingUndone(undone))
 }
 
 // Note has a named value stored, as any change is.

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol/pb"
@@ -63,10 +64,12 @@ func (f *faulty) Commit(b store.Batch) error {
 // hanging is a store whose commits wait while the lock is held.
 type hanging struct {
 	store.Store
-	mu sync.Mutex
+	mu    sync.Mutex
+	begun atomic.Int32 // commits
 }
 
 func (h *hanging) Commit(b store.Batch) error {
+	h.begun.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.Store.Commit(b)

@@ -47,6 +47,7 @@ type link struct {
 	present   bool // it has done so since it was connected last
 	named     bool // it has said last that it is part of a network
 	foreign   bool // of another one than this tracker
+	leaving   bool // it is not in its own list any more
 	refusals  int  // rounds in a row that were refused though it was reached
 	late      bool // it missed a deadline and has not answered since
 	stalled   bool // it missed the cap of a confirmation and has stored nothing since
@@ -294,7 +295,8 @@ func (l *link) setLate(yes bool) {
 func (l *link) missedCap() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.late, l.stalled = true, true
+	l.late = l.late || !l.stalled // a stalled one is known to be slow at this only
+	l.stalled = true
 }
 
 func (l *link) isStalled() bool {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/p2pshare/p2pshare/protocol"
+	"github.com/p2pshare/p2pshare/tracker/internal/catalog"
 	"github.com/p2pshare/p2pshare/tracker/internal/replica"
 )
 
@@ -104,4 +105,25 @@ func TestBlankStandings(t *testing.T) {
 	await(t, "each waits for the other", func() bool {
 		return nodes[0].standing(nodes[1]) == replica.Waits && nodes[1].standing(nodes[0]) == replica.Waits
 	})
+}
+
+// A tracker that is not in its own list any more is not counted where a change is
+// asked for again, whatever it has.
+func TestLeavingTrackerDoesNotCount(t *testing.T) {
+	nodes := running(t, 2)
+	u := nodes[0].mustRegister("ada")
+	awaitEqual(t, nodes...)
+	nodes[1].SetDropped(true)
+	for range 2 {
+		s, err := nodes[0].propose(func(c *catalog.Catalog) ([]catalog.Draft, error) {
+			if ada, _ := c.User(u); ada.Disabled {
+				return nil, nil
+			}
+			return catalog.SetDisabled(u, true), nil
+		})
+		if err != nil || s.On != 1 {
+			t.Errorf("stored on %d, %v; want 1", s.On, err)
+		}
+		awaitEqual(t, nodes...)
+	}
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,22 @@ func (q *quarantine) declines(k catalog.Key, s protocol.Stamp) bool {
 	_, ok := q.facts[futureID{k, s}]
 	return ok || q.isFull()
 }
+
+// has reports whether a fact of one of the keys waits.
+func (q *quarantine) has(keys ...catalog.Key) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id := range q.facts {
+		if slices.Contains(keys, id.key) {
+			return true
+		}
+	}
+	return false
+}
+
+// Awaits reports whether a change of one of these keys has come of a tracker whose
+// clock is ahead, and counts here only when its time has come.
+func (r *Replica) Awaits(keys ...catalog.Key) bool { return r.later.has(keys...) }
 
 func (q *quarantine) isFull() bool {
 	return len(q.facts) >= maxQuarantine || q.bytes >= maxQuarantineBytes

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -244,4 +245,35 @@ func shareManifest(t *testing.T, nd *node, m *protocol.Manifest) replica.Stored 
 		t.Fatal(err)
 	}
 	return stored
+}
+
+// Nor do small changes that share a call with a share for which there is no room
+// share its fate.
+func TestNoRoomForOneOfTwo(t *testing.T) {
+	nodes, _, _, _ := lacksManifests(t)
+	other, nd := nodes[0], nodes[1]
+	await(t, "small changes are taken again", func() bool {
+		_, err := nd.register("ada", userID("ada"))
+		return err == nil
+	})
+	openGroup(t, other)
+	m := manifest(t, "notes")
+	shareManifest(t, other, m)
+	var big, small []catalog.Fact
+	other.View(func(c *catalog.Catalog) {
+		for f := range c.FactsUnder("") {
+			if id, ok := catalog.BlobOf(f); ok && id == m.ID() {
+				big = append(big, f)
+			} else if strings.HasPrefix(string(f.Key), "user/") {
+				small = append(small, f)
+			}
+		}
+	})
+	if len(big) == 0 || len(small) == 0 {
+		t.Fatalf("%d facts with a manifest and %d without", len(big), len(small))
+	}
+	errs := other.StoreTogether(t.Context(), nd.id, big, small)
+	if codeOf(errs[0]) != protocol.CodeTrackerFull || errs[1] != nil {
+		t.Errorf("the share: %v, the small change: %v; want E_TRACKER_FULL for the first alone", errs[0], errs[1])
+	}
 }

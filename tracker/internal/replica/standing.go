@@ -74,9 +74,8 @@ func (r *Replica) awaitNetwork(begun time.Time) bool {
 	look := time.NewTicker(healEvery)
 	defer look.Stop()
 	for told := false; ; {
-		if r.mayBegin(begun) {
-			r.begin()
-			return r.ctx.Err() == nil
+		if r.mayBegin(begun) && r.begin(begun) {
+			return true
 		}
 		if !told {
 			told = true
@@ -103,9 +102,12 @@ func (r *Replica) mayBegin(begun time.Time) bool {
 		return false
 	}
 	facts := 0
-	if r.View(func(c *catalog.Catalog) { facts = c.Len() }); facts > 0 {
-		return false
-	}
+	r.View(func(c *catalog.Catalog) { facts = c.Len() })
+	return facts == 0 && r.othersLetBegin(begun)
+}
+
+// othersLetBegin is what mayBegin asks of the other trackers.
+func (r *Replica) othersLetBegin(begun time.Time) bool {
 	patient := time.Since(begun) < r.cfg.BeginAfter
 	for _, l := range r.links.all() {
 		l.mu.Lock()
@@ -119,22 +121,19 @@ func (r *Replica) mayBegin(begun time.Time) bool {
 	return true
 }
 
-// begin makes NewNetwork the network of this tracker, as soon as the store takes it.
-func (r *Replica) begin() {
-	again := time.NewTicker(healEvery)
-	defer again.Stop()
-	for {
-		err := r.adopt(r.ctx, r.cfg.NewNetwork, r.Undone())
-		if err == nil || !r.Network().IsZero() || r.ctx.Err() != nil {
-			return
+// begin makes NewNetwork the network of this tracker, unless what mayBegin has
+// found is not so any more once the store would take it.
+func (r *Replica) begin(begun time.Time) bool {
+	err := r.adopt(r.ctx, r.cfg.NewNetwork, func(t *txn) error {
+		if t.cat.Len() > 0 || !r.othersLetBegin(begun) {
+			return errors.New("there is a network, which it has heard of meanwhile")
 		}
+		return nil
+	})
+	if err != nil && r.ctx.Err() == nil {
 		log.Errorw("begin a new network", "err", err)
-		select {
-		case <-again.C:
-		case <-r.ctx.Done():
-			return
-		}
 	}
+	return err == nil
 }
 
 // tryAll waits until each other tracker was tried once more, settleCap at most.
@@ -145,12 +144,12 @@ func (r *Replica) tryAll() {
 }
 
 // adopt makes id the network of this tracker, on disk first. It is what ends
-// the first complete exchange of a blank tracker, or begins a network. undone was
-// read before that exchange: what it found here already may have been taken back.
-func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID, undone uint64) error {
+// the first complete exchange of a blank tracker, or begins a network. still says
+// under the write lock whether the reason for it holds.
+func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID, still func(*txn) error) error {
 	err := r.change(ctx, func(t *txn) error {
-		if r.state.undone != undone { // the writer holds the lock
-			return errors.New("the disk has refused a part of the catalog meanwhile")
+		if err := still(t); err != nil {
+			return err
 		}
 		known := r.Network()
 		if known.IsZero() {
@@ -167,6 +166,17 @@ func (r *Replica) adopt(ctx context.Context, id protocol.NetworkID, undone uint6
 	}
 	log.Infow("part of a network", "network", id.String())
 	return nil
+}
+
+// nothingUndone is the reason of adopt at the end of an exchange before which undone
+// was read: what it found here already has not been taken back since.
+func (r *Replica) nothingUndone(undone uint64) func(*txn) error {
+	return func(*txn) error {
+		if r.state.undone != undone { // the writer holds the lock
+			return errors.New("the disk has refused a part of the catalog meanwhile")
+		}
+		return nil
+	}
 }
 
 // SetDropped notes that this tracker itself is in the list no more, or again. One

@@ -120,7 +120,7 @@ func (r *Replica) converse(ctx context.Context, l *link, s network.Stream, req *
 
 // hello is this tracker's state, for the other side.
 func (r *Replica) hello() *pb.SyncHello {
-	h := &pb.SyncHello{WallMs: r.wall()}
+	h := &pb.SyncHello{WallMs: r.wall(), Leaving: r.dropped.Load()}
 	if id := r.Network(); !id.IsZero() {
 		h.NetworkId = id[:]
 	}
@@ -153,8 +153,12 @@ func (r *Replica) heard(l *link, h *pb.SyncHello, delay time.Duration) error {
 	l.answered, l.present, l.named, l.refusals = true, true, !theirs.IsZero(), 0
 	l.refused = time.Time{}
 	l.foreign = !theirs.IsZero() && !ours.IsZero() && theirs != ours
-	foreign := l.foreign
+	foreign, left := l.foreign, h.GetLeaving() && !l.leaving
+	l.leaving = h.GetLeaving()
 	l.mu.Unlock()
+	if left {
+		r.proofs.doubt() // it may have been the one that has all
+	}
 	if foreign {
 		r.lost(l)
 		return protocol.Errorf(protocol.CodeConfig, "the tracker %s belongs to another network", l.name)

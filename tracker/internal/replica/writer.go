@@ -54,6 +54,7 @@ type writer struct {
 // job is one change. apply runs under the write lock; an error of it must come
 // before its first merge.
 type job struct {
+	ctx   context.Context //nolint:containedctx // whose end ends a job that has not begun
 	apply func(*txn) error
 	err   error
 	done  chan error // nobody may wait for it
@@ -65,9 +66,11 @@ func newWriter(r *Replica) *writer {
 	}
 }
 
-// change has apply run in the next commit and waits until it is on disk.
+// change has apply run in the next commit and waits until it is on disk. If ctx has
+// ended before that commit begins it does not run: whoever wanted the change may
+// have made it elsewhere by now, and something else behind it.
 func (r *Replica) change(ctx context.Context, apply func(*txn) error) error {
-	j := &job{apply: apply, done: make(chan error, 1)}
+	j := &job{ctx: ctx, apply: apply, done: make(chan error, 1)}
 	select {
 	case r.writer.jobs <- j:
 	case <-r.ctx.Done():
@@ -94,7 +97,7 @@ func (r *Replica) change(ctx context.Context, apply func(*txn) error) error {
 // hint is change without waiting; false if the queue is full.
 func (r *Replica) hint(apply func(*txn) error) bool {
 	select {
-	case r.writer.hints <- &job{apply: apply, done: make(chan error, 1)}:
+	case r.writer.hints <- &job{ctx: r.ctx, apply: apply, done: make(chan error, 1)}:
 		return true
 	default:
 		return false
@@ -235,6 +238,9 @@ func (j *job) run(t *txn) (err error) {
 			err = protocol.Errorf(protocol.CodeInternal, "the tracker has met a fault of its own in this change")
 		}
 	}()
+	if err := j.ctx.Err(); err != nil {
+		return err
+	}
 	return j.apply(t)
 }
 

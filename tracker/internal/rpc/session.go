@@ -104,6 +104,13 @@ func (s *Server) authenticate(ctx context.Context, c *call, envelope []byte) err
 	if err != nil {
 		return err
 	}
+	// Sessions of a clock that is ahead count at once; so must what ends them.
+	if s.replica.Awaits(catalog.EndsOf(session.User, session.ID)...) {
+		return &protocol.Error{
+			Code: protocol.CodeBusy, RetryAfter: time.Minute,
+			Msg: "a tracker whose clock is ahead has changed your account or logged you out; this one waits until its own clock says the same",
+		}
+	}
 	c.session = session
 	if !c.ended {
 		s.cfg.Presence.Saw(session.ID)

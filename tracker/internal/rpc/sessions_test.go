@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"bytes"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -225,4 +226,42 @@ func TestSessionOfAClockThatWasAhead(t *testing.T) {
 	ahead.Store(-int64(2 * time.Hour))
 	_, err := tt.Do(ada, ada.At().ListGroups, &pb.ListGroupsRequest{})
 	wantCode(t, "a session that is made in two hours", err, protocol.CodeSession)
+}
+
+// A logout at a tracker whose clock is ahead ends the session at the others, too:
+// they do not let it in until they know more.
+func TestLogoutAtAClockThatIsAhead(t *testing.T) {
+	var ahead atomic.Int64
+	worlds := newWorldsOf(t,
+		options{interval: 50 * time.Millisecond, now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }},
+		options{interval: 50 * time.Millisecond})
+	fast, right := worlds[0], worlds[1]
+	fast.user("ada")
+	ahead.Store(int64(30 * time.Minute))
+	phone := fast.client()
+	if err := phone.Login("ada", tt.Password); err != nil {
+		t.Fatal(err)
+	}
+	session := phone.Session
+	if _, err := tt.Do(phone, phone.At().Logout, &pb.LogoutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	ahead.Store(0) // else it is the other one that serves nobody
+	kept := phone.Use(right.info)
+	kept.Session = session
+	deadline := time.Now().Add(tt.Timeout)
+	for { // it has to hear of the logout, and that the clocks agree
+		_, err := tt.Do(kept, kept.At().ListGroups, &pb.ListGroupsRequest{})
+		if err == nil {
+			t.Fatal("a session that was ended is good")
+		}
+		if strings.Contains(err.Error(), "clock is ahead has changed your account") {
+			wantCode(t, "a session that was ended", err, protocol.CodeBusy)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

@@ -61,13 +61,20 @@ func newWorld(t *testing.T, o options) *world { return newWorlds(t, 1, o)[0] }
 // asked to store.
 func newWorlds(t *testing.T, n int, o options) []*world {
 	t.Helper()
+	return newWorldsOf(t, slices.Repeat([]options{o}, n)...)
+}
+
+// newWorldsOf is newWorlds for trackers that differ.
+func newWorldsOf(t *testing.T, each ...options) []*world {
+	t.Helper()
+	n := len(each)
 	worlds, roster := make([]*world, n), make([]peer.AddrInfo, n)
 	for i := range worlds {
 		worlds[i] = newHost(t)
 		roster[i] = worlds[i].info
 	}
-	for _, w := range worlds {
-		w.open(o, roster)
+	for i, w := range worlds {
+		w.open(each[i], roster)
 		if n > 1 {
 			w.host.RemoveStreamHandler(protocol.GossipProtocol)
 		}
@@ -132,7 +139,7 @@ func (w *world) open(o options, roster []peer.AddrInfo) {
 		db = o.store(db)
 	}
 	w.replica, err = replica.Open(replica.Config{
-		Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: w.presence, Interval: o.interval,
+		Now: o.now, Host: w.host, Store: db, NewNetwork: protocol.NetworkID{1}, Presence: w.presence, Interval: o.interval,
 		OnChange: w.server.FactsChanged, OnPeer: w.server.TrackerChanged,
 	})
 	if err != nil {
