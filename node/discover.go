@@ -28,7 +28,8 @@ const (
 	// the question is put again every second.
 	discoverTime  = 4500 * time.Millisecond
 	discoverQuiet = 2 * time.Second
-	// discoverDial is how long a tracker may take to prove who it is.
+	// discoverDial is how long a tracker may take to prove who it is, be it heard
+	// at the last moment.
 	discoverDial = 2 * time.Second
 	// maxDiscovered bounds how many announced trackers are contacted: anybody can
 	// announce any number.
@@ -43,7 +44,7 @@ type Discovered struct {
 
 // Discover finds trackers that announce themselves on the local network and
 // prove to have the key of the id that they announce. It takes two to five
-// seconds. That they are the right ones it does not know: whoever is in the
+// seconds, two more where one that was heard is slow to prove that. That they are the right ones it does not know: whoever is in the
 // network may run a tracker. Pass the addresses to WithTrackers, and WithConfirm
 // is asked about each id before anything else is sent. E_NO_TRACKER if none is found.
 func Discover(ctx context.Context) ([]Discovered, error) {
@@ -61,11 +62,9 @@ func Discover(ctx context.Context) ([]Discovered, error) {
 
 // discover is Discover with a host and a way to find trackers.
 func discover(ctx context.Context, h host.Host, find func(context.Context, func(peer.AddrInfo)) error) ([]Discovered, error) {
-	ctx, cancel := context.WithTimeout(ctx, discoverTime)
-	defer cancel()
-	asking, enough := context.WithCancel(ctx)
-	quiet := time.AfterFunc(discoverTime, enough)
+	asking, enough := context.WithTimeout(ctx, discoverTime)
 	defer enough()
+	quiet := time.AfterFunc(discoverTime, enough)
 	defer quiet.Stop()
 	var (
 		wg    sync.WaitGroup
