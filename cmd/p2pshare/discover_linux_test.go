@@ -44,9 +44,7 @@ func newLAN(t *testing.T, hosts ...string) *lan {
 }
 
 // on is a command on a host.
-func (l *lan) on(host string, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
-	l.t.Cleanup(cancel)
+func (l *lan) on(ctx context.Context, host string, args ...string) *exec.Cmd {
 	cmd := l.Host(host).Command(ctx, l.bin, args...)
 	cmd.Dir = l.dir
 	return cmd
@@ -55,7 +53,9 @@ func (l *lan) on(host string, args ...string) *exec.Cmd {
 // run runs a command on a host to its end.
 func (l *lan) run(host string, args ...string) (status int, stdout, stderr string) {
 	l.t.Helper()
-	cmd := l.on(host, args...)
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	defer cancel()
+	cmd := l.on(ctx, host, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -79,11 +79,11 @@ func (l *lan) key(host, folder string) (line, id string) {
 	return line, line[strings.LastIndex(line, "/")+1:]
 }
 
-// tracker starts one, and waits until it serves.
+// tracker starts one, which runs as long as the test, and waits until it serves.
 func (l *lan) tracker(host, folder, list, number string, flags ...string) {
 	l.t.Helper()
 	args := append(append([]string{"tracker", "--data", folder}, flags...), list, number)
-	p, err := world.Start(host, l.on(host, args...))
+	p, err := world.Start(host, l.on(l.t.Context(), host, args...))
 	if err != nil {
 		l.t.Fatal(err)
 	}
